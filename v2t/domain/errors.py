@@ -16,6 +16,7 @@ V2TError                     1  failed
 ├── StorageError             1  an object or record could not be kept or read
 │   ├── StorageFull             no space left
 │   ├── StorageUnwritable       read-only or forbidden
+│   ├── StorageDamaged          a database or object is corrupt
 │   └── ObjectMissing           a stored object is gone
 ├── JobFailed                1  the job ended without a transcript
 │   ├── JobCancelled            somebody cancelled it
@@ -127,6 +128,12 @@ class StorageFull(StorageError):
 
 class StorageUnwritable(StorageError):
     """The data folder cannot be written."""
+
+    retryable = False
+
+
+class StorageDamaged(StorageError):
+    """Stored data is damaged."""
 
     retryable = False
 

@@ -176,7 +176,6 @@ class MergeRequest:
     """Merge the chunk transcripts, store the transcript, record the job."""
 
     request: TranscribeRequest
-    chunks: tuple[Chunk, ...]
     results: tuple[ChunkResult, ...]
     silences: tuple[Piece, ...]
     duration_seconds: float
@@ -185,6 +184,25 @@ class MergeRequest:
     decode_seconds: float
     started_at: float  # Unix time
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShortRequest:
+    """Transcribe a file that is one chunk, and merge it, in one go: a round trip less."""
+
+    chunk: Chunk
+    merge: MergeRequest  # without results and language, which are not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRequest:
+    """Record how a job ended without a transcript."""
+
+    request: TranscribeRequest
+    state: JobState
+    error_code: str
+    error_message: str
+    started_at: float  # Unix time
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +250,11 @@ class JobRecord:
     error_message: str = ""
     created_at: float = 0.0
     finished_at: float = 0.0
+
+
+def transcript_key(job_id: str) -> str:
+    """The object key of a job's transcript."""
+    return f"{job_id}/transcript.json"
 
 
 def choose_language(results: tuple[ChunkResult, ...]) -> tuple[str, float]:

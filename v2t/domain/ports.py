@@ -28,7 +28,10 @@ class EngineResult:
 class Transcriber(Protocol):
     """A provider: turns one decoded chunk into text."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in settings and results."""
+        ...
 
     async def transcribe(
         self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
@@ -64,6 +67,7 @@ class ObjectStore(Protocol):
         """Store a file atomically; with `move` the source may be consumed instead of copied.
 
         Raises:
+            InputNotFound, InputUnreadable: the source cannot be read.
             StorageError: it could not be kept; nothing stands under the key.
         """
         ...
@@ -99,6 +103,10 @@ class ObjectStore(Protocol):
 
 class JobRecords(Protocol):
     """The history of jobs, which outlives Temporal's."""
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
 
     def save(self, record: JobRecord) -> None:
         """Insert or replace the record of `record.job_id`. Raises StorageError."""

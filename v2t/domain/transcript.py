@@ -102,7 +102,7 @@ def from_document(document: dict[str, Any]) -> Transcript:
     try:
         return Transcript(
             duration_seconds=document["duration_seconds"],
-            segments=tuple(_segment(item) for item in document["segments"]),
+            segments=segments_from_document(document["segments"]),
             dropped=tuple(
                 DroppedSpan(item["start"], item["end"], DropReason(item["reason"])) for item in document["dropped"]
             ),
@@ -120,5 +120,6 @@ def from_document(document: dict[str, Any]) -> Transcript:
         raise ValueError(f"a damaged transcript document: {error!r}") from error
 
 
-def _segment(item: dict[str, Any]) -> Segment:
-    return Segment(**{**item, "words": tuple(Word(**word) for word in item["words"])})
+def segments_from_document(items: list[dict[str, Any]]) -> tuple[Segment, ...]:
+    """Read segments that `dataclasses.asdict` wrote."""
+    return tuple(Segment(**{**item, "words": tuple(Word(**word) for word in item["words"])}) for item in items)

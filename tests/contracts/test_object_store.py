@@ -1,0 +1,122 @@
+"""The same cases for every object store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from v2t.domain.errors import InputNotFound, ObjectMissing
+from v2t.domain.ports import ObjectStore
+from v2t.storage.objects import DirectoryObjectStore
+from v2t.testing import MemoryObjectStore
+
+STORES: dict[str, Callable[[Path], ObjectStore]] = {
+    "directory": lambda folder: DirectoryObjectStore(folder / "objects"),
+    "memory": lambda folder: MemoryObjectStore(),
+}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.wav"
+    path.write_bytes(b"speech")
+    return path
+
+
+def test_bytes_come_back_as_they_were(store: ObjectStore) -> None:
+    store.put_bytes("jobs/t-1/transcript.json", b"\0\xff{}")
+    assert store.get_bytes("jobs/t-1/transcript.json") == b"\0\xff{}"
+
+
+def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
+    store.put_bytes("audio/none", b"")
+    assert store.exists("audio/none")
+    assert store.get_bytes("audio/none") == b""
+
+
+def test_a_file_is_copied_and_stays(store: ObjectStore, source: Path) -> None:
+    store.put_file("audio/abc", source)
+    assert source.read_bytes() == b"speech"
+    with store.open_file("audio/abc") as path:
+        assert path.read_bytes() == b"speech"
+
+
+def test_a_copy_does_not_follow_its_source(store: ObjectStore, source: Path) -> None:
+    store.put_file("audio/abc", source)
+    source.write_bytes(b"other")
+    assert store.get_bytes("audio/abc") == b"speech"
+
+
+def test_a_moved_file_is_consumed(store: ObjectStore, source: Path) -> None:
+    store.put_file("audio/abc", source, move=True)
+    assert not source.exists()
+    assert store.get_bytes("audio/abc") == b"speech"
+
+
+def test_moving_a_link_keeps_the_file_it_names(store: ObjectStore, source: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.wav"
+    link.symlink_to(source)
+    store.put_file("audio/abc", link, move=True)
+    source.write_bytes(b"other")
+    assert store.get_bytes("audio/abc") == b"speech"
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_a_missing_source_is_named(store: ObjectStore, tmp_path: Path, *, move: bool) -> None:
+    with pytest.raises(InputNotFound, match=r"gone\.wav"):
+        store.put_file("audio/abc", tmp_path / "gone.wav", move=move)
+    assert not store.exists("audio/abc")
+
+
+def test_a_second_put_replaces_the_first(store: ObjectStore, source: Path) -> None:
+    store.put_bytes("audio/abc", b"a longer first version")
+    store.put_file("audio/abc", source)
+    assert store.get_bytes("audio/abc") == b"speech"
+
+
+def test_a_missing_object_is_said_to_be_missing(store: ObjectStore) -> None:
+    assert not store.exists("audio/abc")
+    with pytest.raises(ObjectMissing, match="audio/abc"):
+        store.get_bytes("audio/abc")
+    with pytest.raises(ObjectMissing, match="audio/abc"), store.open_file("audio/abc"):
+        pass
+
+
+def test_a_prefix_is_no_object(store: ObjectStore) -> None:
+    store.put_bytes("jobs/t-1/0.json", b"{}")
+    assert not store.exists("jobs/t-1")
+    with pytest.raises(ObjectMissing):
+        store.get_bytes("jobs/t-1")
+
+
+def test_keys_are_listed_by_the_beginning_of_their_name(store: ObjectStore) -> None:
+    for key in ("jobs/t-2/0.json", "jobs/t-1/1.json", "jobs/t-1/0.json", "audio/t-1"):
+        store.put_bytes(key, b"")
+    assert store.list_keys("jobs/t-1/") == ["jobs/t-1/0.json", "jobs/t-1/1.json"]
+    assert store.list_keys("jobs/t-") == ["jobs/t-1/0.json", "jobs/t-1/1.json", "jobs/t-2/0.json"]
+    assert store.list_keys("") == ["audio/t-1", "jobs/t-1/0.json", "jobs/t-1/1.json", "jobs/t-2/0.json"]
+    assert store.list_keys("jobs/t-3/") == []
+
+
+def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectStore) -> None:
+    store.put_bytes("audio/abc", b"speech")
+    store.delete("audio/abc")
+    assert not store.exists("audio/abc")
+    store.delete("audio/abc")
+
+
+def test_deleting_below_a_prefix_spares_its_neighbours(store: ObjectStore) -> None:
+    for key in ("jobs/t-1/0.json", "jobs/t-1/chunks/0.wav", "jobs/t-10/0.json"):
+        store.put_bytes(key, b"")
+    store.delete_prefix("jobs/t-1/")
+    store.delete_prefix("jobs/t-1/")
+    assert store.list_keys("") == ["jobs/t-10/0.json"]
+    store.put_bytes("jobs/t-1/0.json", b"again")
+    assert store.get_bytes("jobs/t-1/0.json") == b"again"

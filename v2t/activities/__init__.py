@@ -1,0 +1,1 @@
+"""The steps that touch the world: classes that take ports, and know no adapter."""

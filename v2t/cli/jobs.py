@@ -1,0 +1,240 @@
+"""`v2t jobs`: what was asked, how it stands, how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from v2t.cli.output import Result, as_table, returns_result
+from v2t.domain.errors import JobFailed, JobNotFound, UsageError, V2TError, from_wire
+from v2t.domain.jobs import JobRecord, JobState
+
+if TYPE_CHECKING:
+    from v2t.client import JobView
+    from v2t.standalone import Cluster
+
+Value = TypeVar("Value")
+
+_STATES = [state.value for state in JobState]
+
+
+@click.group("jobs")
+def group() -> None:
+    """List, watch, cancel and retry jobs."""
+
+
+@group.command("list")
+@click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
+@click.option("--text", default="", help="Only jobs whose file name or id contains this.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@returns_result
+def list_(state: str | None, text: str, limit: int) -> Result:
+    r"""List jobs, the newest first.
+
+    \b
+    Examples:
+      v2t jobs list
+      v2t jobs list --state failed --json
+    """
+    wanted = JobState(state) if state else None
+
+    async def collect(cluster: Cluster) -> list[JobRecord]:
+        finished = await asyncio.to_thread(cluster.records.find, state=wanted, text=text, limit=limit)
+        running = []
+        if wanted in {None, JobState.RUNNING}:
+            running = [
+                await _running_record(cluster, view)
+                for view in await cluster.client.list_jobs(limit=limit)
+                if view.state == JobState.RUNNING
+            ]
+        known = {record.job_id for record in running}
+        shown = [record for record in running if text in record.name or text in record.job_id]
+        return [*shown, *(record for record in finished if record.job_id not in known)][:limit]
+
+    records = _on_cluster(collect)
+    rows = [
+        (record.job_id, record.state.value, _clock(record.created_at), _length(record.audio_seconds), record.name)
+        for record in records
+    ]
+    lines = as_table(("JOB", "STATE", "STARTED", "LENGTH", "FILE"), rows) if rows else ["There are no jobs."]
+    return Result(data={"jobs": [dataclasses.asdict(record) for record in records]}, lines=lines)
+
+
+@group.command()
+@click.argument("job_id")
+@returns_result
+def show(job_id: str) -> Result:
+    """Show everything known about JOB_ID."""
+
+    async def look(cluster: Cluster) -> dict[str, Any]:
+        view, record = await _look_up(cluster, job_id)
+        facts: dict[str, Any] = dataclasses.asdict(record) if record else {}
+        if view and view.state == JobState.RUNNING:
+            facts |= dataclasses.asdict(await _running_record(cluster, view))
+            facts["progress"] = dataclasses.asdict(view.progress) if view.progress else None
+            facts["attempt"], facts["last_failure"] = view.attempt, view.last_failure
+        return facts
+
+    facts = _on_cluster(look)
+    return Result(data=facts, lines=[f"{name}: {_shown(name, value)}" for name, value in facts.items() if value])
+
+
+@group.command()
+@click.argument("job_id")
+@returns_result
+def watch(job_id: str) -> Result:
+    """Follow JOB_ID until it ends."""
+    from v2t.cli.progress import open_watch
+
+    async def follow(cluster: Cluster) -> JobState:
+        view, record = await _look_up(cluster, job_id)
+        if view is None or view.state != JobState.RUNNING:
+            return view.state if view else record.state if record else JobState.FAILED
+        with open_watch(job_id) as update:
+            async for view in cluster.client.watch(job_id):
+                update(view)
+        return view.state
+
+    state = _on_cluster(follow)
+    errors = () if state == JobState.COMPLETED else (JobFailed(f"{job_id} is {state.value}"),)
+    return Result(data={"job_id": job_id, "state": state}, lines=[] if errors else [state.value], errors=errors)
+
+
+@group.command()
+@click.argument("job_id")
+@click.option("-f", "--format", "format_", default="txt", show_default=True, help="txt, srt, vtt, json, tsv or lrc.")
+@returns_result
+def result(job_id: str, format_: str) -> Result:
+    """Print the transcript of JOB_ID, waiting for it if it still runs."""
+    from v2t.cli.destination import Destination
+    from v2t.domain.subtitles import SubtitleLimits
+    from v2t.domain.transcript import to_document
+    from v2t.submission import stored_transcript
+
+    destination = Destination.parse(format_, None, beside=False, files=())
+
+    async def fetch(cluster: Cluster) -> Any:
+        view, record = await _look_up(cluster, job_id)
+        if (
+            record
+            and record.state in {JobState.FAILED, JobState.CANCELLED}
+            and not (view and view.state == JobState.RUNNING)
+        ):
+            raise from_wire(record.error_code, record.error_message)
+        if view:
+            await cluster.client.result(job_id)
+        return await asyncio.to_thread(stored_transcript, cluster.store, job_id)
+
+    transcript = _on_cluster(fetch)
+    return Result(data=to_document(transcript), text=destination.text(transcript, SubtitleLimits()))
+
+
+@group.command()
+@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@returns_result
+def cancel(job_ids: tuple[str, ...]) -> Result:
+    """Stop jobs; their finished chunks are kept for a retry."""
+
+    async def stop(cluster: Cluster) -> tuple[V2TError, ...]:
+        errors = []
+        for job_id in job_ids:
+            try:
+                await cluster.client.cancel(job_id)
+                await _ended(cluster, job_id)
+            except V2TError as error:
+                errors.append(error)
+        return tuple(errors)
+
+    errors = _on_cluster(stop)
+    return Result(
+        data={"job_ids": job_ids},
+        lines=[] if errors else [f"{job_id} is cancelled" for job_id in job_ids],
+        errors=errors,
+    )
+
+
+@group.command()
+@click.argument("job_id")
+@returns_result
+def retry(job_id: str) -> Result:
+    """Run JOB_ID again after it failed or was cancelled; it goes on from its finished chunks."""
+    from v2t.cli.service import keep_up
+    from v2t.config import load_settings
+
+    keep_up(load_settings())
+
+    async def again(cluster: Cluster) -> None:
+        view, _ = await _look_up(cluster, job_id)
+        if view is None:
+            raise JobNotFound(f"Temporal no longer knows {job_id}; run `v2t transcribe` on the file again.")
+        if view.state in {JobState.RUNNING, JobState.COMPLETED}:
+            raise UsageError(f"{job_id} is {view.state.value}; there is nothing to retry.")
+        await cluster.client.submit(await cluster.client.request(job_id))
+
+    _on_cluster(again)
+    return Result(data={"job_id": job_id}, lines=[f"{job_id} runs again; `v2t jobs watch {job_id}` follows it"])
+
+
+def _on_cluster(action: Callable[[Cluster], Awaitable[Value]]) -> Value:
+    from v2t.config import load_settings
+    from v2t.standalone import open_cluster
+
+    settings = load_settings()
+
+    async def run() -> Value:
+        async with open_cluster(settings) as cluster:
+            return await action(cluster)
+
+    return asyncio.run(run())
+
+
+async def _look_up(cluster: Cluster, job_id: str) -> tuple[JobView | None, JobRecord | None]:
+    """What Temporal and the records know. Raises JobNotFound when neither knows the job."""
+    record = await asyncio.to_thread(cluster.records.get, job_id)
+    try:
+        return await cluster.client.describe(job_id), record
+    except JobNotFound:
+        if record is None:
+            raise
+        return None, record
+
+
+async def _ended(cluster: Cluster, job_id: str) -> None:
+    try:
+        await cluster.client.result(job_id)
+    except JobFailed:
+        return
+
+
+async def _running_record(cluster: Cluster, view: JobView) -> JobRecord:
+    request = await cluster.client.request(view.job_id)
+    return JobRecord(
+        job_id=view.job_id,
+        user=request.user,
+        name=request.audio.name,
+        sha256=request.audio.sha256,
+        size_bytes=request.audio.size_bytes,
+        state=view.state,
+        provider=request.options.provider,
+        model=request.options.model,
+        language=request.options.language,
+        created_at=view.created_at,
+    )
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
+
+
+def _length(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if seconds else "-"
+
+
+def _shown(name: str, value: Any) -> str:
+    return _clock(value) if name.endswith("_at") else str(value)

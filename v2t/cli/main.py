@@ -1,0 +1,100 @@
+"""`v2t`: the table of commands, each loaded when it is called, and the boundary where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+
+import click
+
+from v2t.cli.output import INTERRUPTED_EXIT_CODE, print_error, say
+from v2t.domain.errors import V2TError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "transcribe": ("v2t.cli.transcribe:command", "Turn audio or video files into text."),
+    "jobs": ("v2t.cli.jobs:group", "List, watch, cancel and retry jobs."),
+    "models": ("v2t.cli.models:group", "List, pull, verify and remove speech models."),
+    "config": ("v2t.cli.config:group", "Show, write and check the settings."),
+    "up": ("v2t.cli.service:up", "Keep the embedded cluster running."),
+    "down": ("v2t.cli.service:down", "End the embedded cluster."),
+    "completion": ("v2t.cli.completion:command", "Print the shell's completion script."),
+}
+"""Name → where it lives, and the line that `v2t --help` shows."""
+
+
+class _LazyGroup(click.Group):
+    """Loads a command's module only when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        sys.stdout.write(f"v2t {importlib.metadata.version('v2t')}\n")
+        context.exit()
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 provider, 5 connection, 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr.")
+def cli(verbose: bool) -> None:
+    r"""Private speech-to-text on your own machines.
+
+    \b
+    Examples:
+      v2t transcribe interview.mp3
+      v2t transcribe talk.mp4 --format srt --output subtitles/
+      v2t jobs list
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.CRITICAL,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _leave_interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except V2TError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of stdout went away, as `head` does; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _leave_interrupted()
+
+
+def _leave_interrupted() -> None:
+    say("interrupted")
+    sys.exit(INTERRUPTED_EXIT_CODE)

@@ -1,0 +1,243 @@
+"""`v2t transcribe`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from v2t.cli.output import Result, download_bar, returns_result, say
+from v2t.domain.errors import UsageError, V2TError
+
+if TYPE_CHECKING:
+    from v2t.cli.destination import Destination
+    from v2t.config import Settings
+    from v2t.domain.jobs import TranscribeOptions
+    from v2t.domain.subtitles import SubtitleLimits
+    from v2t.submission import Submission
+
+_FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
+
+
+@click.command("transcribe")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    default="txt",
+    show_default=True,
+    help=f"One or more of {', '.join(_FORMATS)}, separated by commas.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write files into this folder instead of printing.",
+)
+@click.option("--beside", is_flag=True, help="Write files next to each FILE instead of printing.")
+@click.option(
+    "--provider",
+    default="local",
+    show_default=True,
+    help="local (the fastest engine installed here), whisper_cpp or faster_whisper.",
+)
+@click.option(
+    "-m", "--model", default="", help="Whisper model; see `v2t models list`. [default: the setting models.default]"
+)
+@click.option(
+    "-l", "--language", default="", help="Language spoken, as a code or an English name. [default: detect it]"
+)
+@click.option("--translate", is_flag=True, help="Translate into English.")
+@click.option("--prompt", default="", help="Words to expect, such as names and terms.")
+@click.option("--max-line-width", type=click.IntRange(min=1), help="Characters in a subtitle line.")
+@click.option("--max-lines", type=click.IntRange(min=1), help="Lines in a subtitle.")
+@click.option("--skip-existing", is_flag=True, help="Leave out FILEs whose output files are there already.")
+@click.option("--fresh", is_flag=True, help="Transcribe again even what is stored.")
+@click.option("--no-wait", is_flag=True, help="Return when the jobs are accepted; the cluster is kept up for them.")
+@click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
+@returns_result
+def command(
+    files: tuple[Path, ...],
+    formats: str,
+    output: Path | None,
+    beside: bool,
+    provider: str,
+    model: str,
+    language: str,
+    translate: bool,
+    prompt: str,
+    max_line_width: int | None,
+    max_lines: int | None,
+    skip_existing: bool,
+    fresh: bool,
+    no_wait: bool,
+    quiet: bool,
+) -> Result:
+    r"""Turn audio or video FILEs into text.
+
+    The text goes to stdout, or with --output or --beside into files. Running the same command again joins the
+    job that runs, or returns the stored result at once.
+
+    \b
+    Examples:
+      v2t transcribe interview.mp3
+      v2t transcribe lecture.mp4 --format srt,txt --output transcripts/
+      v2t transcribe *.ogg --beside --skip-existing
+      v2t transcribe rede.wav --language German --translate
+    """
+    from v2t.cli.destination import Destination
+
+    destination = Destination.parse(formats, output, beside=beside, files=files)
+    if skip_existing:
+        files = destination.without_existing(files, quiet=quiet)
+    settings, options = _options(provider, model, language, prompt, translate=translate)
+    submissions = _identify(files, options)
+    _transcribe(settings, submissions, fresh=fresh, wait=not no_wait, quiet=quiet)
+    limits = _limits(settings, max_line_width, max_lines)
+    return _result(submissions, destination, limits, wait=not no_wait, quiet=quiet)
+
+
+def _options(
+    provider: str, model: str, language: str, prompt: str, *, translate: bool
+) -> tuple[Settings, TranscribeOptions]:
+    """Check what was asked before any work is done for it."""
+    from v2t.config import load_settings
+    from v2t.domain.jobs import TranscribeOptions
+    from v2t.domain.languages import parse_language
+    from v2t.providers.table import resolve_provider
+    from v2t.weights.catalogue import find_model
+
+    settings = load_settings()
+    resolve_provider(provider)
+    facts = find_model(model or settings.models.default)
+    code = parse_language(language)
+    if not facts.multilingual and (translate or code not in {"", "en"}):
+        raise UsageError(f"The model {facts.name} knows only English; take {facts.name.removesuffix('.en')} instead.")
+    if not facts.multilingual:
+        code = "en"
+    return settings, TranscribeOptions(provider, facts.name, code, translate, prompt)
+
+
+def _identify(files: tuple[Path, ...], options: TranscribeOptions) -> list[Submission]:
+    from v2t.domain.jobs import DEFAULT_USER
+    from v2t.submission import Submission, identify
+
+    submissions = []
+    for file in files:
+        submission = Submission(file)
+        try:
+            submission.request = identify(file, options, DEFAULT_USER)
+        except V2TError as error:
+            submission.error = error
+        submissions.append(submission)
+    return submissions
+
+
+def _transcribe(settings: Settings, submissions: list[Submission], *, fresh: bool, wait: bool, quiet: bool) -> None:
+    from v2t.cli.progress import open_display
+    from v2t.providers.table import resolve_provider
+    from v2t.submission import find_stored, submit_files
+
+    if not fresh:
+        find_stored(settings, submissions)
+    waiting = [submission for submission in submissions if submission.is_open and submission.request]
+    if not waiting or waiting[0].request is None:
+        return
+    options = waiting[0].request.options
+    provider = resolve_provider(options.provider)
+    _prepare_model(settings, options.model, provider.model_format)
+    if not wait:
+        from v2t.cli.service import keep_up
+
+        keep_up(settings)
+    with open_display(waiting, engine=f"{provider.name}, model {options.model}", quiet=quiet) as display:
+        _run(submit_files(settings, waiting, wait=wait, again=fresh, on_open=display.opened, on_view=display.update))
+
+
+def _prepare_model(settings: Settings, model: str, model_format: str) -> None:
+    """Get the model now, where its progress can be seen, and not within the first job."""
+    from v2t import standalone, wiring
+
+    models = wiring.open_models(settings)
+    if models.model_path(model, model_format) is None:
+        standalone.prepare_folder(settings.models.folder)
+        with download_bar(f"getting the model {model} for the first time") as report:
+            models.ensure(model, model_format, report)
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up."""
+
+    async def interruptible() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await coroutine
+
+    try:
+        asyncio.run(interruptible())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _limits(settings: Settings, max_line_width: int | None, max_lines: int | None) -> SubtitleLimits:
+    from v2t.domain.subtitles import SubtitleLimits
+
+    chosen = settings.output.model_dump()
+    if max_line_width:
+        chosen["max_line_width"] = max_line_width
+    if max_lines:
+        chosen["max_lines"] = max_lines
+    return SubtitleLimits(**chosen)
+
+
+def _result(
+    submissions: list[Submission], destination: Destination, limits: SubtitleLimits, *, wait: bool, quiet: bool
+) -> Result:
+    """Print or write what came out, and say what did not."""
+    texts, data, lines = [], [], []
+    for submission in submissions:
+        written: list[Path] = []
+        transcript = submission.transcript
+        if transcript:
+            try:
+                if destination.is_stdout:
+                    texts.append(destination.text(transcript, limits))
+                else:
+                    written = destination.write(submission.path, transcript, limits)
+            except V2TError as error:
+                submission.error = error
+            if not quiet:
+                _say_outcome(submission, written)
+        elif not wait and submission.request and not submission.error:
+            lines.append(submission.request.job_id)
+        data.append(_as_data(submission, written))
+    errors = tuple(submission.error for submission in submissions if submission.error)
+    return Result(data={"files": data}, text="".join(texts), lines=lines, errors=errors)
+
+
+def _say_outcome(submission: Submission, written: list[Path]) -> None:
+    transcript = submission.transcript
+    assert transcript is not None
+    for warning in transcript.warnings:
+        say(f"{submission.path}: {warning}")
+    for path in written:
+        say(f"{submission.path}: wrote {path}")
+
+
+def _as_data(submission: Submission, written: list[Path]) -> dict[str, Any]:
+    from v2t.domain.transcript import to_document
+
+    return {
+        "file": str(submission.path),
+        "job_id": submission.request.job_id if submission.request else None,
+        "stored": submission.stored,
+        "written": [str(path) for path in written],
+        "transcript": to_document(submission.transcript) if submission.transcript and not written else None,
+        "error": {"code": submission.error.code, "message": submission.error.message} if submission.error else None,
+    }

@@ -1,0 +1,3 @@
+"""Records of jobs in SQL."""
+
+from __future__ import annotations

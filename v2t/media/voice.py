@@ -1,0 +1,88 @@
+"""Voice activity: the probability of speech in each 32 ms of audio, by Silero VAD v6.
+
+The network is https://github.com/snakers4/silero-vad (MIT licence, see NOTICE), in the form that takes many
+frames in one call and hands its recurrent state back. It runs about 550 times faster than real time on one core;
+neither graph optimisation levels, batch sizes of 64 to 512 frames nor flushing denormals change that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+FRAME_SAMPLES = 512
+"""Samples in a frame, 32 ms: the only length that the network knows at 16 kHz."""
+
+_CONTEXT_SAMPLES = 64
+_STATE_SHAPE = (1, 1, 128)
+_MODEL = Path(__file__).with_name("silero_vad_v6.onnx")
+
+_DEAD_PEAK = 10
+"""A frame whose loudest sample is no louder, -70 dBFS, cannot hold speech that any engine understands."""
+
+_SETTLING_FRAMES = 32
+"""Dead frames after which the network's state has settled (measured: no probability above 0.003), so that
+further ones are skipped and the state is kept."""
+
+_QUIET_PEAK = 0.1
+_MAX_GAIN = 30.0
+"""A block that stays below -20 dBFS is raised to it, by at most 30 dB: without this, speech recorded at
+-50 dBFS loses two thirds of its frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What was measured in consecutive frames: speech probability 0 to 1, and peak level in dBFS, -96 at least."""
+
+    probabilities: NDArray[np.float32]
+    levels: NDArray[np.float32]
+
+
+class VoiceDetector:
+    """Listens to one stream, block after block, with the memory of what came before."""
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(_MODEL), options, providers=["CPUExecutionProvider"])
+        self._state = (np.zeros(_STATE_SHAPE, np.float32), np.zeros(_STATE_SHAPE, np.float32))
+        self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._dead_frames = 0
+
+    def listen(self, samples: NDArray[np.int16]) -> Frames:
+        """Measure the next block; its last frame is filled up with silence, so only the last block may be uneven."""
+        count = -(-len(samples) // FRAME_SAMPLES)
+        frames = np.zeros((count, FRAME_SAMPLES), np.int16)
+        frames.reshape(-1)[: len(samples)] = samples
+        peaks = np.maximum(frames.max(axis=1).astype(np.int32), -frames.min(axis=1).astype(np.int32))
+        levels = 20 * np.log10(np.maximum(peaks, 0.5) / 32768).astype(np.float32)
+        probabilities = np.zeros(count, np.float32)
+        alive = self._find_alive(peaks)
+        if alive.any():
+            peak = float(peaks.max()) / 32768
+            gain = min(_MAX_GAIN, max(1.0, _QUIET_PEAK / peak))
+            waves = np.empty((count, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+            waves[:, _CONTEXT_SAMPLES:] = frames * np.float32(gain / 32768)
+            waves[0, :_CONTEXT_SAMPLES] = self._context
+            waves[1:, :_CONTEXT_SAMPLES] = waves[:-1, -_CONTEXT_SAMPLES:]
+            self._context = waves[-1, -_CONTEXT_SAMPLES:].copy()
+            hidden, cell = self._state
+            probabilities[alive], *state = self._session.run(None, {"input": waves[alive], "h": hidden, "c": cell})
+            self._state = (state[0], state[1])
+        return Frames(probabilities, levels)
+
+    def _find_alive(self, peaks: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which frames the network must hear: all but those deep inside dead silence."""
+        positions = np.arange(len(peaks))
+        last_sound = np.maximum.accumulate(np.where(peaks > _DEAD_PEAK, positions, -1 - self._dead_frames))
+        dead = positions - last_sound
+        if len(dead):
+            self._dead_frames = int(dead[-1])
+        return np.asarray(dead <= _SETTLING_FRAMES)

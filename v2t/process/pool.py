@@ -1,0 +1,193 @@
+"""The parent's side: a few confined children, started when needed, replaced when they fail.
+
+A child that crashes, stalls, runs out of memory or is cancelled costs that one job: it is killed
+and the next job gets a new one. An idle child keeps what it loaded (a model) until `idle_seconds`
+have passed, then it is ended, which frees the memory for certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from v2t.domain.errors import EngineCrashed, EngineOutOfMemory, EngineTimedOut, ProviderError, from_wire
+
+logger = logging.getLogger(__name__)
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+_LINE_LIMIT_BYTES = 64 * 1024 * 1024  # one answer is one line; a two-minute chunk needs about 100 kB
+_STDERR_TAIL_LINES = 20
+
+
+@dataclass(eq=False, slots=True)
+class _Child:
+    process: asyncio.subprocess.Process
+    stderr_tail: list[str]
+    stderr_reader: asyncio.Task[None]
+    idle_timer: asyncio.TimerHandle | None = field(default=None)
+
+
+class ChildPool:
+    """At most `size` children, each doing one job at a time.
+
+    Args:
+        size: how many jobs run at once; more wait their turn.
+        memory_bytes: private memory allowed to each child; 0 for no limit.
+        idle_seconds: how long an unused child is kept.
+        environment: variables for the children on top of the parent's.
+    """
+
+    def __init__(
+        self, size: int, *, memory_bytes: int, idle_seconds: float = 300.0, environment: dict[str, str] | None = None
+    ) -> None:
+        self.size = size
+        self._memory_bytes = memory_bytes
+        self._idle_seconds = idle_seconds
+        self._environment = environment or {}
+        self._turns = asyncio.Semaphore(size)
+        self._idle: list[_Child] = []
+        self._alive: set[_Child] = set()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the living children."""
+        return tuple(child.process.pid for child in self._alive)
+
+    async def run(
+        self, job: str, payload: dict[str, Any], on_event: OnEvent, *, stall_seconds: float
+    ) -> dict[str, Any]:
+        """Do `job` ("package.module:function") in a child and return its result.
+
+        Cancelling the task kills the child at once.
+
+        Args:
+            job: the function, see v2t.process.child.Job.
+            payload: its JSON-able argument.
+            on_event: called with each event the job emits.
+            stall_seconds: how long the child may be silent before it is taken for hung.
+
+        Raises:
+            V2TError: whatever the job raised.
+            EngineCrashed: the child died.
+            EngineOutOfMemory: it went over its memory limit.
+            EngineTimedOut: it was silent for too long.
+        """
+        async with self._turns:
+            child = self._take_idle() or await self._start()
+            try:
+                answer = await self._converse(child, {"job": job, "payload": payload}, on_event, stall_seconds)
+            except BaseException:
+                await self._kill(child)
+                raise
+            failure = from_wire(answer["error"], answer["message"]) if "error" in answer else None
+            if isinstance(failure, ProviderError):
+                await self._kill(child)  # an engine that failed once is not trusted again
+            else:
+                self._keep(child)
+        if failure:
+            raise failure
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def close(self) -> None:
+        """End every child."""
+        for child in tuple(self._alive):
+            await self._kill(child)
+
+    async def _converse(
+        self, child: _Child, request: dict[str, Any], on_event: OnEvent, stall_seconds: float
+    ) -> dict[str, Any]:
+        stdin, stdout = child.process.stdin, child.process.stdout
+        assert stdin is not None and stdout is not None
+        with suppress(ConnectionError):  # a child that is dead already shows it by closing stdout
+            stdin.write(json.dumps(request).encode() + b"\n")
+            await stdin.drain()
+        while True:
+            try:
+                line = await asyncio.wait_for(stdout.readline(), stall_seconds)
+            except TimeoutError:
+                raise EngineTimedOut(f"The child process was silent for {stall_seconds:.0f} s and was ended.") from None
+            if not line.endswith(b"\n"):
+                raise await self._explain_death(child)
+            answer: dict[str, Any] = json.loads(line)
+            if "event" not in answer:
+                return answer
+            on_event(answer["event"])
+
+    async def _explain_death(self, child: _Child) -> EngineCrashed | EngineOutOfMemory:
+        code = await child.process.wait()
+        await child.stderr_reader
+        tail = " ".join(child.stderr_tail)
+        logger.warning("child process died", extra={"action": "child_died", "code": code, "stderr": tail})
+        if "bad_alloc" in tail or "MemoryError" in tail or "Cannot allocate memory" in tail:
+            return EngineOutOfMemory()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return EngineCrashed(f"The child process died ({how}).")
+
+    def _take_idle(self) -> _Child | None:
+        while self._idle:
+            child = self._idle.pop()  # the most recently used: the others may unload
+            if child.idle_timer:
+                child.idle_timer.cancel()
+            if child.process.returncode is None:
+                return child
+            self._forget(child)
+        return None
+
+    def _keep(self, child: _Child) -> None:
+        child.idle_timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._end_idle, child)
+        self._idle.append(child)
+
+    def _end_idle(self, child: _Child) -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+            self._forget(child)
+            with suppress(ProcessLookupError):
+                child.process.kill()
+
+    async def _start(self) -> _Child:
+        limits = json.dumps({"memory_bytes": self._memory_bytes, "parent": os.getpid()})
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "v2t.process.child", limits),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **self._environment},
+            limit=_LINE_LIMIT_BYTES,
+            start_new_session=True,  # so that Ctrl-C reaches only the parent, which then decides
+        )
+        tail: list[str] = []
+        child = _Child(process, tail, asyncio.create_task(_read_tail(process, tail)))
+        self._alive.add(child)
+        return child
+
+    async def _kill(self, child: _Child) -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+        self._forget(child)
+        with suppress(ProcessLookupError):
+            child.process.kill()
+        await child.process.wait()
+        await child.stderr_reader
+
+    def _forget(self, child: _Child) -> None:
+        self._alive.discard(child)
+        if child.idle_timer:
+            child.idle_timer.cancel()
+
+
+async def _read_tail(process: asyncio.subprocess.Process, tail: list[str]) -> None:
+    """Drain stderr, keeping the last lines for the log: a full pipe would block the child."""
+    assert process.stderr is not None
+    while block := await process.stderr.read(65536):
+        tail.extend(block.decode(errors="replace").splitlines())
+        del tail[:-_STDERR_TAIL_LINES]

@@ -1,0 +1,97 @@
+"""A server process that this one owns: started, watched, restarted when it dies, ended with its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_STOP_SECONDS = 10.0
+_RESTART_SECONDS = 0.2
+
+
+class Service:
+    """A long-running program.
+
+    It gets a session of its own, so that Ctrl-C does not reach it, and a death signal, so that
+    even `kill -9` of the owner leaves nothing running.
+
+    Args:
+        command: its argv.
+        log: file that receives what it prints.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = tuple(command)
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id, 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Start it. Call from the main thread: the death signal follows the thread that starts it."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_death_signal(os.getpid()),
+            )
+
+    def keep_running(self) -> None:
+        """From now on, start it again whenever it dies."""
+        self._watch = asyncio.get_running_loop().create_task(self._restart_when_dead())
+
+    async def stop(self) -> None:
+        """End it: politely first, by force if it does not listen."""
+        if self._watch:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    async def _restart_when_dead(self) -> None:
+        while True:
+            await asyncio.sleep(_RESTART_SECONDS)
+            if self.exit_code is not None:
+                logger.warning("restarting a server", extra={"action": "service_restart", "code": self.exit_code})
+                self.start()
+
+
+def _death_signal(parent: int) -> Callable[[], None]:
+    libc = ctypes.CDLL(None)  # loaded before the fork: after it, only system calls are safe
+
+    def before_exec() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec

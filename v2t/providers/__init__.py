@@ -1,0 +1,1 @@
+"""Adapters of the Transcriber port, one file each, loaded only when used."""

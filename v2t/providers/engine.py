@@ -1,0 +1,124 @@
+"""What every engine on this machine shares: the parent's half of a Transcriber, and the child's model."""
+
+from __future__ import annotations
+
+import dataclasses
+import wave
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
+from v2t.domain.ports import EngineResult, OnProgress
+from v2t.domain.transcript import Segment, segments_from_document
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from v2t.process.pool import ChildPool
+
+LocateModel = Callable[[str, str], Awaitable[Path]]
+"""(model name, model format) → verified path of its files."""
+
+_SURELY_SPEECH_SECONDS = 3.0
+"""Below this, what voice detection took for speech may rightly yield no words."""
+
+
+class LocalEngine:
+    """A Transcriber whose computing happens in a confined child process.
+
+    Args:
+        pool: the children, one job each at a time.
+        locate_model: finds or fetches the verified model files.
+        threads: computing threads in each child.
+        stall_seconds: how long a child may be silent before it is taken for hung.
+    """
+
+    name: ClassVar[str]
+    model_format: ClassVar[str]
+    job: ClassVar[str]
+
+    def __init__(
+        self, pool: ChildPool, locate_model: LocateModel, *, threads: int = 1, stall_seconds: float = 60.0
+    ) -> None:
+        self._pool = pool
+        self._locate_model = locate_model
+        self._threads = threads
+        self._stall_seconds = stall_seconds
+
+    async def transcribe(
+        self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
+    ) -> EngineResult:
+        """See Transcriber.transcribe."""
+        payload = {
+            **await self._model_payload(options.model),
+            "audio": str(audio),
+            "language": options.language,
+            "translate": options.translate,
+            "prompt": options.prompt,
+            "must_have_text": chunk.speech_seconds >= _SURELY_SPEECH_SECONDS,
+        }
+        answer = await self._run(payload, on_progress)
+        return EngineResult(
+            segments=segments_from_document(answer["segments"]),
+            language=answer["language"],
+            language_probability=answer["language_probability"],
+            engine_seconds=answer["engine_seconds"],
+        )
+
+    async def warm_up(self, model: str) -> None:
+        """Load the model into a child ahead of the first job."""
+        await self._run({**await self._model_payload(model), "audio": ""}, lambda _fraction: None)
+
+    async def _model_payload(self, model: str) -> dict[str, Any]:
+        path = await self._locate_model(model, self.model_format)
+        return {"model": str(path), "threads": self._threads}
+
+    async def _run(self, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        return await self._pool.run(
+            self.job, payload, lambda event: on_progress(event["progress"]), stall_seconds=self._stall_seconds
+        )
+
+
+# --- what follows runs in the child -------------------------------------------------------------
+
+_loaded: tuple[str, Any] = ("", None)
+
+
+def loaded_model(key: str, load: Callable[[], Any]) -> Any:
+    """The model under `key`, loaded once; loading another one drops it first."""
+    global _loaded
+    if _loaded[0] != key:
+        _loaded = ("", None)
+        _loaded = (key, load())
+    return _loaded[1]
+
+
+def read_samples(path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The samples of a chunk's WAV (16 kHz mono 16-bit) as float32 in [-1, 1), shape [samples]."""
+    import numpy as np
+
+    with wave.open(path, "rb") as file:
+        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (SAMPLE_RATE, 1, 2):
+            raise ValueError(f"{path} is not a 16 kHz mono 16-bit WAV")
+        data = file.readframes(file.getnframes())
+    return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
+
+
+def as_answer(
+    segments: list[Segment], language: str, language_probability: float, engine_seconds: float, *, must_have_text: bool
+) -> dict[str, Any]:
+    """What a child job returns for one chunk.
+
+    Raises:
+        EngineEmptyResult: no text although there surely was speech.
+    """
+    if must_have_text and not segments:
+        raise EngineEmptyResult
+    return {
+        "segments": [dataclasses.asdict(segment) for segment in segments],
+        "language": language,
+        "language_probability": language_probability,
+        "engine_seconds": engine_seconds,
+    }

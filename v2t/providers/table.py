@@ -1,0 +1,71 @@
+"""Provider names, and where each one's class lives: strings, so that nothing loads until it is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from dataclasses import dataclass
+
+from v2t.domain.errors import EngineNotInstalled, UnknownProvider
+from v2t.domain.jobs import LOCAL
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProvider:
+    """An engine that runs on this machine."""
+
+    name: str
+    target: str  # "module:Class"
+    library: str  # the import name of what it needs
+    model_format: str  # which kind of model file it loads
+    extra: str  # what to install
+
+
+LOCAL_PROVIDERS: dict[str, LocalProvider] = {
+    provider.name: provider
+    for provider in (
+        LocalProvider(
+            "faster_whisper", "v2t.providers.faster_whisper:FasterWhisper", "faster_whisper", "ct2", "faster-whisper"
+        ),
+        LocalProvider("whisper_cpp", "v2t.providers.whisper_cpp:WhisperCpp", "pywhispercpp", "ggml", "whisper-cpp"),
+    )
+}
+
+
+def is_installed(provider: LocalProvider) -> bool:
+    """Whether its library can be imported, found out without importing it."""
+    return importlib.util.find_spec(provider.library) is not None
+
+
+def resolve_provider(name: str) -> LocalProvider:
+    """The provider a name means on this machine; `local` is the fastest one installed.
+
+    CTranslate2's int8 kernels are about twice as fast as whisper.cpp on x86 (`make bench` prints the ratio);
+    elsewhere whisper.cpp, which has kernels for every machine, comes first.
+
+    Raises:
+        UnknownProvider: no such name.
+        EngineNotInstalled: its library is missing.
+    """
+    if name == LOCAL:
+        x86 = platform.machine().lower() in {"x86_64", "amd64"}
+        order = ("faster_whisper", "whisper_cpp") if x86 else ("whisper_cpp", "faster_whisper")
+        for candidate in order:
+            if is_installed(LOCAL_PROVIDERS[candidate]):
+                return LOCAL_PROVIDERS[candidate]
+        raise EngineNotInstalled
+    provider = LOCAL_PROVIDERS.get(name)
+    if provider is None:
+        names = ", ".join((LOCAL, *LOCAL_PROVIDERS))
+        raise UnknownProvider(f"There is no provider {name!r}; there are {names}.")
+    if not is_installed(provider):
+        raise EngineNotInstalled(f"{name} is not installed; `pip install 'v2t[{provider.extra}]'` installs it.")
+    return provider
+
+
+def load_class(provider: LocalProvider) -> type:
+    """Import a provider's class."""
+    module, _, name = provider.target.partition(":")
+    found: type = getattr(importlib.import_module(module), name)
+    return found

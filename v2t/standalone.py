@@ -1,0 +1,248 @@
+"""The embedded cluster: everything a job needs on one machine, owned and torn down here.
+
+Its folder holds the objects, the job records, and Temporal's database. One process at a time owns the
+cluster, by a lock on `cluster.lock`, which also stands for its life: whoever finds the lock taken reads the
+server's address from `cluster.json` and is a client. Jobs outlive their owner, however it ends: the
+next one opens the same database and goes on with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from v2t import wiring
+from v2t.domain.errors import ClusterUnreachable, PortInUse, ServerNotInstalled, StorageFull, StorageUnwritable
+from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.process.service import Service
+
+if TYPE_CHECKING:
+    from v2t.client import Client
+    from v2t.config import Settings
+
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
+_TEMPORAL_FREE_BYTES = 64 * 1024 * 1024
+"""Temporal's database must be able to grow while a job runs: less than this is a full disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An open cluster."""
+
+    client: Client
+    store: ObjectStore
+    records: JobRecords
+    owned: bool  # whether this process runs it
+    slots: int = 0  # engines side by side; 0 where another process runs them
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Who runs the embedded cluster, as written in `cluster.json`."""
+
+    address: str
+    pid: int
+    kept: bool  # by `v2t up`, until `v2t down`
+    ui_address: str = ""
+
+
+@asynccontextmanager
+async def open_cluster(
+    settings: Settings, *, provider: str = "local", model: str = "", keep: bool = False
+) -> AsyncIterator[Cluster]:
+    """Join the embedded cluster if one runs, else run it for as long as the body lasts.
+
+    Args:
+        settings: where its folder is, and sizes.
+        provider: whose engine to load ahead.
+        model: which model to load ahead; empty: none.
+        keep: say in `cluster.json` that this owner stays until `v2t down`.
+
+    Raises:
+        StorageError: the folder cannot be used.
+        ServerNotInstalled: there is no Temporal development server.
+        PortInUse: the configured port is taken.
+        ClusterUnreachable: the server does not start, or the one that runs does not answer.
+    """
+    folder = prepare_folder(settings.standalone.folder)
+    async with _deadline("The embedded cluster does not start; see the logs in " + str(folder)):
+        while True:
+            lock, running = _take_lock(folder), find_running(folder)
+            if lock or running:
+                break
+            await asyncio.sleep(_POLL_SECONDS)  # its owner is on the way up or down
+    if lock:
+        with lock:
+            async with _owned(settings, folder, provider, model, keep=keep) as cluster:
+                yield cluster
+    elif running:
+        async with _joined(settings, running) as cluster:
+            yield cluster
+
+
+def find_running(folder: Path) -> Running | None:
+    """Who runs the cluster of `folder` now, or None."""
+    try:
+        with (folder / "cluster.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        with suppress(OSError, ValueError, TypeError):
+            return Running(**json.loads((folder / "cluster.json").read_text()))
+    return None
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Make the data folder, private to its owner. Raises StorageFull, StorageUnwritable."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise StorageFull from error
+        raise StorageUnwritable(
+            f"{folder} cannot be written ({error.strerror}); set V2T_STANDALONE__FOLDER to a folder that can"
+        ) from error
+    if free < _TEMPORAL_FREE_BYTES:
+        raise StorageFull(f"{folder} has only {free // 1024**2} MB left; free some space and run the command again.")
+    return folder
+
+
+def _take_lock(folder: Path) -> IO[bytes] | None:
+    lock = (folder / "cluster.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    (folder / "cluster.json").unlink(missing_ok=True)  # left by an owner that was killed
+    return lock
+
+
+@asynccontextmanager
+async def _deadline(message: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise ClusterUnreachable(message) from error
+
+
+@asynccontextmanager
+async def _joined(settings: Settings, running: Running) -> AsyncIterator[Cluster]:
+    from v2t.client import Client
+
+    client = await Client.connect(running.address, settings.cluster.namespace)
+    yield Cluster(client, wiring.open_store(settings), wiring.open_records(settings), owned=False)
+
+
+@asynccontextmanager
+async def _owned(settings: Settings, folder: Path, provider: str, model: str, *, keep: bool) -> AsyncIterator[Cluster]:
+    port = settings.standalone.port or _free_port()
+    ui_port = _free_port() if settings.standalone.ui else 0
+    service = Service(_server_command(settings, folder, port, ui_port), folder / "temporal.log")
+    _refuse_taken_port(port)
+    service.start()
+    try:
+        store, records = wiring.open_store(settings), wiring.open_records(settings)
+        workshop = wiring.Workshop(settings, store, records)
+        try:
+            if model:
+                workshop.warm_up(provider, model)
+            # SDK and database library take half a second each to import: do it while the others start.
+            threading.Thread(target=_open_quietly, args=(records,), daemon=True).start()
+            client = await _connect(service, f"{_LOOPBACK}:{port}", settings.cluster.namespace)
+            service.keep_running()
+            from v2t.worker.runtime import running_workers
+
+            async with running_workers(client, workshop.activities, workshop.slots):
+                ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
+                _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
+                yield Cluster(client, store, records, owned=True, slots=workshop.slots)
+        finally:
+            await workshop.close()
+    finally:
+        (folder / "cluster.json").unlink(missing_ok=True)
+        await service.stop()
+
+
+def _server_command(settings: Settings, folder: Path, port: int, ui_port: int) -> list[str]:
+    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
+    program = shutil.which("temporal", path=path)
+    if program is None:
+        raise ServerNotInstalled
+    return [
+        *(program, "server", "start-dev", "--ip", _LOOPBACK, "--port", str(port)),
+        *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
+        *("--namespace", settings.cluster.namespace),
+        *("--db-filename", str(folder / "temporal.db")),
+        # In WAL with NORMAL a power cut may lose the last moments, never the database, and it is
+        # several times as fast as the default.
+        *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
+        *("--log-level", "error"),
+    ]
+
+
+async def _connect(service: Service, address: str, namespace: str) -> Client:
+    from v2t.client import Client
+
+    async with _deadline(f"The Temporal server does not start; its log is {service.log}"):
+        while True:
+            try:
+                client = await Client.connect(address, namespace)
+                await client.ping()
+            except ClusterUnreachable:
+                if service.exit_code is not None:
+                    raise ClusterUnreachable(
+                        f"The Temporal server ended with code {service.exit_code}; its log is {service.log}"
+                    ) from None
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return client
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _refuse_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port} is used by another program; set V2T_STANDALONE__PORT to another one, or 0 for any."
+            ) from error
+
+
+def _announce(folder: Path, running: Running) -> None:
+    draft = folder / "cluster.json.new"
+    draft.write_text(json.dumps({name: getattr(running, name) for name in Running.__slots__}))
+    draft.replace(folder / "cluster.json")
+
+
+def _open_quietly(records: Any) -> None:
+    """Load the records ahead; a failure is met again, and reported, when they are used."""
+    with suppress(Exception):
+        records.open()

@@ -1,0 +1,3 @@
+"""Adapters of the object store."""
+
+from __future__ import annotations

@@ -1,0 +1,254 @@
+"""Objects in a folder of this machine.
+
+A key's object is the file of that name below the folder. It is written under `.incoming` in the same file
+system, flushed to the disk and renamed, so a final name never stands for a partial object, however many
+processes write the same key and whenever one of them dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NoReturn
+
+from v2t.domain.errors import (
+    InputNotFound,
+    InputUnreadable,
+    ObjectMissing,
+    StorageError,
+    StorageFull,
+    StorageUnwritable,
+    UsageError,
+)
+
+_KEY_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
+"""One name between slashes. No leading dot: it would be a parent folder or one of the store's own names."""
+
+_INCOMING = ".incoming"
+_PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
+_ABANDONED_SECONDS = 86_400
+_COPY_BYTES = 1 << 26
+_PUBLISH_ATTEMPTS = 10
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_KERNEL_CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM}
+"""What copy_file_range(2) answers between some file systems, on old kernels and under some system call filters."""
+
+
+class DirectoryObjectStore:
+    """An ObjectStore below one folder, readable by its owner only.
+
+    Args:
+        folder: where the objects stand; made when missing.
+
+    Raises:
+        StorageUnwritable: the folder cannot be made or written.
+        StorageFull: no space is left.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._incoming = folder / _INCOMING
+        with self._named_errors():
+            self._make_folders()
+            self._sweep_abandoned()
+
+    def put_file(self, key: str, source: Path, *, move: bool = False) -> None:
+        """Store a file; with `move` it is renamed, or copied and removed where it cannot be renamed.
+
+        Raises:
+            StorageError: it could not be kept; nothing new stands under the key.
+            InputNotFound: the source does not exist.
+            InputUnreadable: the source is not a file that can be read.
+        """
+        final = self._path(key)
+        with _opened_source(source) as data:
+            if move and self._adopt(source, data, final):
+                return
+            with self._new_object(final) as target:
+                _copy(data, target)
+        if move:
+            with suppress(OSError):  # the source may be consumed, it need not be
+                source.unlink()
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store a small object. Raises StorageError."""
+        with self._new_object(self._path(key)) as target:
+            target.write(data)
+
+    def get_bytes(self, key: str) -> bytes:
+        """Read a small object. Raises ObjectMissing."""
+        with self.open_file(key) as path, self._named_errors():
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                self._raise_missing(key)
+
+    @contextmanager
+    def open_file(self, key: str) -> Iterator[Path]:
+        """The object's own file, to be read only. Raises ObjectMissing."""
+        if not self.exists(key):
+            self._raise_missing(key)
+        yield self._path(key)
+
+    def exists(self, key: str) -> bool:
+        """Whether a whole object stands under the key."""
+        with self._named_errors():
+            return self._path(key).is_file()
+
+    def list_keys(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, sorted."""
+        parent = prefix.rpartition("/")[0]
+        keys = (file.relative_to(self._folder).as_posix() for _, files in self._walk(parent) for file in files)
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        with self._named_errors():
+            self._path(key).unlink(missing_ok=True)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every object below `prefix`, which ends with `/`, and its emptied folders."""
+        if not prefix.endswith("/"):
+            raise UsageError(f"not the prefix of a folder of objects: {prefix!r}")
+        for folder, files in self._walk(prefix[:-1] or prefix):
+            with self._named_errors():
+                for file in files:
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty: another process has just stored something there
+                folder.rmdir()
+
+    def _path(self, key: str) -> Path:
+        if not all(_KEY_PART.fullmatch(part) for part in key.split("/")):
+            raise UsageError(f"not an object key: {key!r}")
+        return self._folder / key
+
+    def _walk(self, parent: str) -> Iterator[tuple[Path, list[Path]]]:
+        """Each folder from `parent` down with its files, the deepest first; none when it does not exist."""
+        top = self._path(parent) if parent else self._folder
+        for folder, _, names in os.walk(top, topdown=False, onerror=self._raise_unless_vanished):
+            here = Path(folder)
+            if _INCOMING not in here.relative_to(self._folder).parts:
+                yield here, [here / name for name in names]
+
+    @contextmanager
+    def _new_object(self, final: Path) -> Iterator[IO[bytes]]:
+        """A file that stands at `final` once the block ends well, and nowhere if it does not."""
+        with self._named_errors():
+            self._make_folders()
+            with tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file:  # mode 0600
+                written = Path(file.name)
+                try:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._publish(written, final)
+                except BaseException:
+                    written.unlink(missing_ok=True)
+                    raise
+
+    def _adopt(self, source: Path, data: IO[bytes], final: Path) -> bool:
+        """Make the source itself the object, if it is an own file with one name on the same file system."""
+        with self._named_errors(), suppress(PermissionError):  # another user's file: copy it
+            self._make_folders()
+            there = source.lstat()
+            same_disk = there.st_dev == self._incoming.stat().st_dev
+            if not (same_disk and stat.S_ISREG(there.st_mode) and there.st_nlink == 1):
+                return False
+            source.chmod(_PRIVATE_FILE)
+            os.fsync(data.fileno())
+            self._publish(source, final)
+            return True
+        return False
+
+    def _publish(self, written: Path, final: Path) -> None:
+        for attempt in range(1, _PUBLISH_ATTEMPTS + 1):
+            try:
+                final.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+                written.replace(final)
+            except FileNotFoundError:  # another process deleted the emptied parent in between
+                if attempt == _PUBLISH_ATTEMPTS:
+                    raise
+            else:
+                _flush_folder(final.parent)
+                return
+
+    def _make_folders(self) -> None:
+        self._folder.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        self._incoming.mkdir(_PRIVATE_FOLDER, exist_ok=True)
+
+    def _sweep_abandoned(self) -> None:
+        """Remove what killed writers left; a living writer's file was changed within the day."""
+        oldest = time.time() - _ABANDONED_SECONDS
+        for file in self._incoming.iterdir():
+            with suppress(FileNotFoundError):  # another process sweeps too
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
+
+    def _raise_missing(self, key: str) -> NoReturn:
+        raise ObjectMissing(f"{key} is gone from {self._folder}; run the command again on the original file")
+
+    def _raise_unless_vanished(self, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise self._named(error) from error
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._named(error) from error
+
+    def _named(self, error: OSError) -> StorageError:
+        if error.errno in _FULL:
+            return StorageFull(f"no space is left in {self._folder}; free some and run the command again")
+        if error.errno in _FORBIDDEN:
+            return StorageUnwritable(
+                f"{self._folder} is read-only or belongs to another user; "
+                "make it writable or set standalone.folder to another folder"
+            )
+        return StorageError(
+            f"{self._folder} cannot be used: {error.strerror}; check the disk and run the command again"
+        )
+
+
+@contextmanager
+def _opened_source(source: Path) -> Iterator[IO[bytes]]:
+    try:
+        data = source.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise InputNotFound(f"{source} does not exist; check the path") from error
+    except OSError as error:
+        raise InputUnreadable(f"{source} cannot be read: {error.strerror}") from error
+    with data:
+        yield data
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy in the kernel, which shares blocks where the file system can, and the rest through memory."""
+    try:
+        while os.copy_file_range(source.fileno(), target.fileno(), _COPY_BYTES):
+            pass
+    except OSError as error:
+        if error.errno not in _KERNEL_CANNOT_COPY:
+            raise
+    shutil.copyfileobj(source, target)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

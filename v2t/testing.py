@@ -1,0 +1,198 @@
+"""Doubles of the ports, shipped so that programs built on v2t can test themselves without an engine or a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import wave
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
+from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobRecord, JobState, Piece, TranscribeOptions
+from v2t.domain.ports import EngineResult, OnProgress
+from v2t.domain.transcript import Segment
+
+
+class MemoryObjectStore:
+    """An ObjectStore that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def put_file(self, key: str, source: Path, *, move: bool = False) -> None:
+        """Store a file's content. Raises InputNotFound."""
+        try:
+            self._objects[key] = source.read_bytes()
+        except FileNotFoundError as error:
+            raise InputNotFound(f"{source} does not exist") from error
+        if move:
+            source.unlink()
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store a small object."""
+        self._objects[key] = bytes(data)
+
+    def get_bytes(self, key: str) -> bytes:
+        """Read an object. Raises ObjectMissing."""
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise ObjectMissing(f"{key} is gone") from None
+
+    @contextmanager
+    def open_file(self, key: str) -> Iterator[Path]:
+        """The object as a temporary file. Raises ObjectMissing."""
+        data = self.get_bytes(key)
+        with tempfile.NamedTemporaryFile(suffix=Path(key).suffix) as file:
+            file.write(data)
+            file.flush()
+            yield Path(file.name)
+
+    def exists(self, key: str) -> bool:
+        """Whether an object stands under the key."""
+        return key in self._objects
+
+    def list_keys(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, sorted."""
+        return sorted(key for key in tuple(self._objects) if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        self._objects.pop(key, None)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every object below `prefix`."""
+        for key in self.list_keys(prefix):
+            self.delete(key)
+
+
+class MemoryJobRecords:
+    """JobRecords that are forgotten with the process; they keep the truer record as `SqlJobRecords.save` does."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, JobRecord] = {}
+        self._lock = threading.Lock()
+
+    def save(self, record: JobRecord) -> None:
+        """Insert or replace, unless the record there is of a newer run or has already finished."""
+        with self._lock:
+            old = self._records.get(record.job_id)
+            if old is None or _replaces(record, old):
+                self._records[record.job_id] = record
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """One record, or None."""
+        return self._records.get(job_id)
+
+    def find(
+        self, *, user: str = "", state: JobState | None = None, text: str = "", limit: int = 50
+    ) -> Sequence[JobRecord]:
+        """Records, newest first."""
+        with self._lock:
+            records = sorted(self._records.values(), key=lambda record: (-record.created_at, record.job_id))
+        return [
+            record
+            for record in records
+            if user in ("", record.user)
+            and state in (None, record.state)
+            and (text.lower() in record.name.lower() or text.lower() in record.job_id.lower())
+        ][:limit]
+
+
+def _replaces(new: JobRecord, old: JobRecord) -> bool:
+    if new.created_at != old.created_at:
+        return new.created_at > old.created_at
+    return old.state is JobState.RUNNING or new.state is not JobState.RUNNING
+
+
+class FakeTranscriber:
+    """A Transcriber that hears what it is told.
+
+    Args:
+        segments: what it hears in every chunk, in seconds from the chunk's start.
+        language: the language it reports, with probability 1.
+        failures: how many first calls fail.
+        error: what they fail with.
+        hangs: never answer, until the task is cancelled.
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        segments: tuple[Segment, ...] = (),
+        *,
+        language: str = "en",
+        failures: int = 0,
+        error: V2TError | None = None,
+        hangs: bool = False,
+    ) -> None:
+        self.chunks: list[Chunk] = []
+        """Every chunk it was asked for, failed and cancelled calls included."""
+        self.cancelled = 0
+        """How many calls were cancelled."""
+        self._segments = segments
+        self._language = language
+        self._failures = failures
+        self._error = error or EngineCrashed()
+        self._hangs = hangs
+
+    async def transcribe(
+        self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
+    ) -> EngineResult:
+        """Answer the given segments, whatever the audio."""
+        del audio
+        self.chunks.append(chunk)
+        on_progress(0.0)
+        if len(self.chunks) <= self._failures:
+            raise self._error
+        if self._hangs:
+            await self._wait_for_cancel()
+        on_progress(1.0)
+        return EngineResult(self._segments, options.language or self._language, 1.0, 0.0)
+
+    async def _wait_for_cancel(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+class FakeAudioTools:
+    """AudioTools for which every file is speech of the same length.
+
+    Args:
+        duration_seconds: how long every source is.
+        chunk_seconds: the longest chunk; the last one of a window is shorter.
+    """
+
+    def __init__(self, duration_seconds: float = 10.0, chunk_seconds: float = 118.0) -> None:
+        self._duration = duration_seconds
+        self._chunk_seconds = chunk_seconds
+
+    async def cut(self, source: Path, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
+        """Cut the window at every `chunk_seconds` and write silent chunk files."""
+        del source
+        end = min(self._duration, request.start + request.window_seconds)
+        chunks: list[Chunk] = []
+        start = request.start
+        while start < end:
+            index = request.first_index + len(chunks)
+            piece = Piece(start, min(self._chunk_seconds, end - start))
+            _write_silence(folder / f"{index}.wav", piece.length)
+            chunks.append(Chunk(index, f"{request.job_id}/chunks/{index:05d}.wav", (piece,)))
+            start += piece.length
+        on_progress(1.0)
+        return Cut(tuple(chunks), (), end, finished=end >= self._duration, duration_seconds=self._duration)
+
+
+def _write_silence(path: Path, seconds: float) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(bytes(2 * round(seconds * SAMPLE_RATE)))

@@ -1,0 +1,1 @@
+"""Speech model files: which there are, where they come from, and that they are whole."""

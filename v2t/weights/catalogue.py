@@ -1,0 +1,127 @@
+"""Which models exist, as files of known size and SHA-256, and what memory each takes."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from v2t.domain.errors import UnknownModel
+
+GGML = "ggml"
+"""whisper.cpp's model format: one file."""
+
+CT2 = "ct2"
+"""CTranslate2's model format, which faster-whisper loads: a folder."""
+
+LICENSE = "MIT"
+"""Of OpenAI's Whisper weights, and of every conversion listed here."""
+
+_ENGINE_BYTES = {CT2: 176_000_000, GGML: 158_000_000}
+_BYTES_A_FILE_BYTE = {CT2: 1.9, GGML: 1.8}
+"""An engine's greatest resident memory is about a constant plus a multiple of the model file's size.
+
+Fitted to the peak of one engine process with one thread on an 11 s clip, x86-64 Linux, tiny.en and base:
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model, known to the byte."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model in one format."""
+
+    name: str
+    format: str
+    repository: str  # on the hub
+    revision: str
+    files: tuple[ModelFile, ...]  # as the hub has them
+    converted: ModelFile | None = None  # the ggml file made from the CTranslate2 model of this name
+
+    @property
+    def size_bytes(self) -> int:
+        """What the hub's files take on disk."""
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def is_english_only(self) -> bool:
+        """Whether it knows no other language than English."""
+        return self.name.split("-")[0].endswith(".en")
+
+    @property
+    def editions(self) -> tuple[tuple[ModelFile, ...], ...]:
+        """The sets of files, any of which is this model: the hub's, and our conversion where there is one."""
+        return (self.files,) if self.converted is None else (self.files, (self.converted,))
+
+
+@functools.cache
+def models() -> tuple[Model, ...]:
+    """Every model of the catalogue, by format, the small ones first."""
+    text = resources.files("v2t.weights").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    document = tomllib.loads(text)
+    ggml = document[GGML]
+    converted = document["converted"]
+    single_files = [
+        Model(
+            name,
+            GGML,
+            ggml["repository"],
+            ggml["revision"],
+            (ModelFile(f"ggml-{name}.bin", **facts),),
+            ModelFile(f"ggml-{name}-q8_0-v2t.bin", **converted[name]) if name in converted else None,
+        )
+        for name, facts in ggml["files"].items()
+    ]
+    folders = [
+        Model(name, CT2, entry["repository"], entry["revision"], _files(entry["files"]))
+        for name, entry in document[CT2].items()
+    ]
+    return (*folders, *single_files)
+
+
+def find_model(name: str, model_format: str) -> Model:
+    """The model of this name in a format.
+
+    Raises:
+        UnknownModel: there is none; the message names the nearest.
+    """
+    names = [model.name for model in models() if model.format == model_format]
+    for model in models():
+        if (model.name, model.format) == (name, model_format):
+            return model
+    elsewhere = sorted({model.format for model in models() if model.name == name})
+    if elsewhere:
+        raise UnknownModel(
+            f"Model {name} exists for {' and '.join(elsewhere)}, not for {model_format}; `v2t models list` shows them."
+        )
+    containing = [candidate for candidate in names if name and name in candidate]
+    near = difflib.get_close_matches(name, names, n=1) or containing[:1]
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UnknownModel(f"There is no model {name!r}.{hint} `v2t models list` shows those there are.")
+
+
+def memory_bytes(name: str, model_format: str) -> int:
+    """About how much resident memory one engine with this model takes at its peak.
+
+    An estimate for dividing a machine into slots: measured for tiny.en and base, scaled by file size for the rest.
+
+    Raises:
+        UnknownModel: no such model.
+    """
+    weights = max(file.size_bytes for file in find_model(name, model_format).files)
+    return _ENGINE_BYTES[model_format] + round(_BYTES_A_FILE_BYTE[model_format] * weights)
+
+
+def _files(table: Mapping[str, Mapping[str, Any]]) -> tuple[ModelFile, ...]:
+    return tuple(ModelFile(name, **facts) for name, facts in table.items())

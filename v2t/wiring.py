@@ -1,0 +1,182 @@
+"""The composition root: from settings to opened adapters. Nothing else constructs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from v2t.domain.errors import V2TError
+from v2t.domain.jobs import LOCAL, JobRecord, JobState
+from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.providers.table import load_class, resolve_provider
+
+if TYPE_CHECKING:
+    from v2t.config import Settings
+    from v2t.providers.engine import LocalEngine
+    from v2t.weights.store import ModelStore
+
+_MEGABYTE = 1024 * 1024
+_MEDIA_CHILDREN = 2
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ENGINE_MEMORY_FACTOR = 3
+_ENGINE_MEMORY_FLOOR = 1024 * _MEGABYTE
+"""An engine may use three times what its model needs, and never less than 1 GiB: room for the
+buffers of a long chunk, far from what would hurt the machine."""
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """The object store: a folder of this machine."""
+    from v2t.storage.objects import DirectoryObjectStore
+
+    return DirectoryObjectStore(settings.standalone.folder / "objects")
+
+
+def open_models(settings: Settings) -> ModelStore:
+    """The model files of this machine."""
+    from v2t.weights.store import ModelStore
+
+    return ModelStore(settings.models.folder, hub=settings.models.hub)
+
+
+def open_records(settings: Settings) -> JobRecords:
+    """The job records, opened at their first use: their library takes half a second to load."""
+    return _LazyJobRecords(f"sqlite:///{settings.standalone.folder / 'records.db'}")
+
+
+def engine_slots(settings: Settings) -> int:
+    """How many engines run side by side: one a core, and no more than the free memory carries."""
+    if settings.engine.slots:
+        return settings.engine.slots
+    from v2t.weights.catalogue import memory_bytes
+
+    cores = len(os.sched_getaffinity(0)) // settings.engine.threads
+    provider = resolve_provider(LOCAL)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, free // memory_bytes(settings.models.default, provider.model_format)))
+
+
+def engine_memory_limit(settings: Settings) -> int:
+    """Bytes of private memory that one engine process may use."""
+    if settings.engine.memory_limit_mb:
+        return settings.engine.memory_limit_mb * _MEGABYTE
+    from v2t.weights.catalogue import memory_bytes
+
+    needed = memory_bytes(settings.models.default, resolve_provider(LOCAL).model_format)
+    return max(_ENGINE_MEMORY_FLOOR, _ENGINE_MEMORY_FACTOR * needed)
+
+
+class Workshop:
+    """What a worker works with: the child processes, and the activities that use them.
+
+    Args:
+        settings: sizes and limits.
+        store: the object store.
+        records: the job records.
+    """
+
+    def __init__(self, settings: Settings, store: ObjectStore, records: JobRecords) -> None:
+        from v2t.activities.transcription import TranscriptionActivities
+        from v2t.media.tools import ConfinedAudioTools
+        from v2t.process.pool import ChildPool
+
+        self._settings = settings
+        self.slots = engine_slots(settings)
+        self._engine_pool = ChildPool(
+            self.slots,
+            memory_bytes=engine_memory_limit(settings),
+            idle_seconds=settings.engine.idle_unload_seconds,
+            environment={**_ONE_THREAD, "OMP_NUM_THREADS": str(settings.engine.threads), "HF_HUB_OFFLINE": "1"},
+        )
+        self._media_pool = ChildPool(
+            _MEDIA_CHILDREN,
+            memory_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
+            idle_seconds=settings.engine.idle_unload_seconds,
+            environment=_ONE_THREAD,
+        )
+        self._audio_tools = ConfinedAudioTools(
+            self._media_pool,
+            slots=self.slots,
+            target_seconds=settings.audio.chunk_seconds,
+            max_seconds=settings.audio.max_hours * 3600,
+            stall_seconds=settings.audio.decode_stall_seconds,
+        )
+        scratch = settings.standalone.folder / "scratch"
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._models = open_models(settings)
+        self._engines: dict[str, LocalEngine] = {}
+        self._warming: list[asyncio.Task[None]] = []
+        self.activities = TranscriptionActivities(store, records, self._audio_tools, self.open_transcriber, scratch)
+
+    def open_transcriber(self, name: str) -> LocalEngine:
+        """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""
+        provider = resolve_provider(name)
+        if provider.name not in self._engines:
+            self._engines[provider.name] = load_class(provider)(
+                self._engine_pool,
+                self._locate_model,
+                threads=self._settings.engine.threads,
+                stall_seconds=self._settings.engine.stall_seconds,
+            )
+        return self._engines[provider.name]
+
+    def warm_up(self, provider: str, model: str) -> None:
+        """Begin to load the decoder and the model while other things start.
+
+        A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
+        """
+        for coroutine in (self.open_transcriber(provider).warm_up(model), self._audio_tools.warm_up()):
+            self._warming.append(asyncio.get_running_loop().create_task(_quietly(coroutine)))
+
+    async def close(self) -> None:
+        """End the child processes."""
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
+        await self._engine_pool.close()
+        await self._media_pool.close()
+
+    async def _locate_model(self, name: str, model_format: str) -> Path:
+        return await asyncio.to_thread(self._models.ensure, name, model_format)
+
+
+async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:
+    with suppress(V2TError):
+        await coroutine
+
+
+class _LazyJobRecords:
+    """JobRecords that open their database at the first use, or ahead of it in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._opened: JobRecords | None = None
+
+    def open(self) -> JobRecords:
+        with self._lock:
+            if self._opened is None:
+                from v2t.db.records import open_records
+
+                self._opened = open_records(self._url)
+            return self._opened
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+
+    def save(self, record: JobRecord) -> None:
+        self.open().save(record)
+
+    def get(self, job_id: str) -> JobRecord | None:
+        return self.open().get(job_id)
+
+    def find(
+        self, *, user: str = "", state: JobState | None = None, text: str = "", limit: int = 50
+    ) -> Sequence[JobRecord]:
+        return self.open().find(user=user, state=state, text=text, limit=limit)

@@ -1,0 +1,196 @@
+"""TranscribeFile: one file, cut at silence, its chunks transcribed in parallel, merged into one transcript."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from v2t.activities.transcription import TranscriptionActivities
+    from v2t.domain.jobs import (
+        Chunk,
+        ChunkRequest,
+        ChunkResult,
+        Cut,
+        CutRequest,
+        FailureRequest,
+        JobState,
+        MergeRequest,
+        Piece,
+        Progress,
+        ShortRequest,
+        Stage,
+        TranscribeRequest,
+        TranscribeResult,
+        choose_language,
+    )
+    from v2t.workflows import policies
+
+
+@workflow.defn(name="TranscribeFile")
+class TranscribeFile:
+    """A job. Its id is the request's job id."""
+
+    @workflow.init
+    def __init__(self, request: TranscribeRequest) -> None:
+        self._request = request
+        self._stage = Stage.CUTTING
+        self._chunks: list[Chunk] = []
+        self._silences: list[Piece] = []
+        self._warnings: dict[str, None] = {}  # a set that keeps its order
+        self._decode_seconds = 0.0
+        self._duration_seconds = 0.0
+        self._finished: dict[int, Chunk] = {}
+        self._slots = asyncio.Semaphore(policies.CHUNKS_IN_FLIGHT)
+
+    @workflow.run
+    async def run(self, _request: TranscribeRequest) -> TranscribeResult:
+        """Transcribe; on failure or cancellation write that down and fail the same way."""
+        try:
+            return await self._transcribe()
+        except (ActivityError, asyncio.CancelledError) as error:
+            await self._record_failure(error)
+            raise
+
+    @workflow.query
+    def progress(self) -> Progress:
+        """How far the job is."""
+        return Progress(
+            stage=self._stage,
+            duration_seconds=self._duration_seconds,
+            finished_seconds=sum(chunk.speech_seconds for chunk in self._finished.values())
+            + sum(piece.length for piece in self._silences),
+            chunks_finished=len(self._finished),
+            chunks_known=len(self._chunks),
+        )
+
+    @workflow.query
+    def request(self) -> TranscribeRequest:
+        """What was asked, so that it can be asked again."""
+        return self._request
+
+    async def _transcribe(self) -> TranscribeResult:
+        cut = await self._cut(start=0.0, window=policies.FIRST_WINDOW_SECONDS)
+        self._stage = Stage.TRANSCRIBING
+        if cut.finished and len(cut.chunks) == 1:
+            return await self._transcribe_short(cut.chunks[0])
+        results = await self._transcribe_chunks(cut)
+        language, probability = self._request.options.language, 1.0
+        if not language:
+            language, probability = choose_language(results)
+            results = await self._redo_minority(results, language)
+        self._stage = Stage.STORING
+        return await workflow.execute_activity_method(
+            TranscriptionActivities.merge_transcript,
+            replace(self._merge_request(), results=results, language=language, language_probability=probability),
+            task_queue=policies.QUEUE,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.RETRY,
+        )
+
+    async def _cut(self, start: float, window: float) -> Cut:
+        cut = await workflow.execute_activity_method(
+            TranscriptionActivities.cut_audio,
+            CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks)),
+            task_queue=policies.QUEUE,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        self._chunks.extend(cut.chunks)
+        self._silences.extend(cut.silences)
+        self._warnings.update(dict.fromkeys(cut.warnings))
+        self._decode_seconds += cut.decode_seconds
+        self._duration_seconds = max(self._duration_seconds, cut.duration_seconds)
+        return cut
+
+    async def _transcribe_short(self, chunk: Chunk) -> TranscribeResult:
+        return await workflow.execute_activity_method(
+            TranscriptionActivities.transcribe_short,
+            ShortRequest(chunk, self._merge_request()),
+            task_queue=policies.CPU_QUEUE,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+
+    async def _transcribe_chunks(self, cut: Cut) -> tuple[ChunkResult, ...]:
+        """Transcribe each chunk while the rest of the file is still being cut."""
+        window = policies.FIRST_WINDOW_SECONDS
+        tasks = [
+            asyncio.create_task(self._transcribe_chunk(chunk, self._request.options.language)) for chunk in cut.chunks
+        ]
+        try:
+            while not cut.finished:
+                window *= policies.WINDOW_GROWTH
+                cut = await self._cut(cut.next_start, window)
+                tasks += [
+                    asyncio.create_task(self._transcribe_chunk(chunk, self._request.options.language))
+                    for chunk in cut.chunks
+                ]
+            return tuple(await asyncio.gather(*tasks))
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _transcribe_chunk(self, chunk: Chunk, language: str) -> ChunkResult:
+        async with self._slots:
+            result = await workflow.execute_activity_method(
+                TranscriptionActivities.transcribe_chunk,
+                ChunkRequest(self._request.job_id, chunk, replace(self._request.options, language=language)),
+                task_queue=policies.CPU_QUEUE,
+                start_to_close_timeout=policies.STEP_TIMEOUT,
+                heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+                retry_policy=policies.RETRY,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        self._finished[chunk.index] = chunk
+        return result
+
+    async def _redo_minority(self, results: tuple[ChunkResult, ...], language: str) -> tuple[ChunkResult, ...]:
+        """Transcribe again, in the language that won the vote, the chunks that took it for another one."""
+        chunks = {chunk.index: chunk for chunk in self._chunks}
+        wrong = [result.index for result in results if result.language != language]
+        redone = await asyncio.gather(*(self._transcribe_chunk(chunks[index], language) for index in wrong))
+        better = {result.index: result for result in redone}
+        return tuple(better.get(result.index, result) for result in results)
+
+    def _merge_request(self) -> MergeRequest:
+        return MergeRequest(
+            request=self._request,
+            results=(),
+            silences=tuple(self._silences),
+            duration_seconds=self._duration_seconds,
+            language="",
+            language_probability=0.0,
+            decode_seconds=self._decode_seconds,
+            started_at=workflow.info().start_time.timestamp(),
+            warnings=tuple(self._warnings),
+        )
+
+    async def _record_failure(self, error: BaseException) -> None:
+        cancelled = is_cancelled_exception(error)
+        cause = error.cause if isinstance(error, ActivityError) else None
+        known = cause if isinstance(cause, ApplicationError) else None
+        request = FailureRequest(
+            request=self._request,
+            state=JobState.CANCELLED if cancelled else JobState.FAILED,
+            error_code="JobCancelled" if cancelled else (known.type or "JobFailed") if known else "JobFailed",
+            error_message="" if cancelled else known.message if known else str(cause or error),
+            started_at=workflow.info().start_time.timestamp(),
+        )
+        await workflow.execute_activity_method(
+            TranscriptionActivities.record_failure,
+            request,
+            task_queue=policies.QUEUE,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            retry_policy=policies.RETRY,
+        )
