@@ -89,7 +89,7 @@ class TranscriptionActivities:
                 cut = await self._audio_tools.cut(source, request, Path(folder), report)
                 for chunk in cut.chunks:
                     await asyncio.to_thread(
-                        self._store.put_file, chunk.key, Path(folder) / Path(chunk.key).name, move=True
+                        self._store.put_file, chunk.key, Path(folder) / f"{chunk.index}.wav", move=True
                     )
         return cut
 

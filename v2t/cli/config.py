@@ -56,7 +56,7 @@ def init(path: Path) -> Result:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it may come to hold secrets
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(render_file())
     except FileExistsError as error:
         raise UsageError(f"{path} exists already; edit it, or choose another with --path") from error

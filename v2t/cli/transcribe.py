@@ -113,12 +113,11 @@ def _options(
     from v2t.weights.catalogue import find_model
 
     settings = load_settings()
-    resolve_provider(provider)
-    facts = find_model(model or settings.models.default)
+    facts = find_model(model or settings.models.default, resolve_provider(provider).model_format)
     code = parse_language(language)
-    if not facts.multilingual and (translate or code not in {"", "en"}):
+    if facts.is_english_only and (translate or code not in {"", "en"}):
         raise UsageError(f"The model {facts.name} knows only English; take {facts.name.removesuffix('.en')} instead.")
-    if not facts.multilingual:
+    if facts.is_english_only:
         code = "en"
     return settings, TranscribeOptions(provider, facts.name, code, translate, prompt)
 

@@ -127,7 +127,7 @@ class CutRequest:
     audio: AudioRef
     job_id: str
     start: float = 0.0
-    window_seconds: float = 240.0
+    window_seconds: float = 120.0
     first_index: int = 0
 
 

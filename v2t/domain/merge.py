@@ -17,8 +17,9 @@ def merge_chunks(parts: Sequence[tuple[Chunk, Sequence[Segment]]]) -> tuple[Segm
     """Merge the segments of all chunks, their times in seconds of each chunk's object, into those of the source.
 
     A word belongs to the piece that holds its midpoint and is kept inside it. Times are whole milliseconds, starts
-    never go back and nothing overlaps. A segment is divided where the source is silent for long between two of
-    its words, as where the chunk left a silence out. A segment without words may span pieces; one without words or text is left out.
+    never go back and nothing overlaps. A segment is divided where the source is silent for long between two of its
+    words, as where the chunk left a silence out. A segment without words may span pieces; one without words or text
+    is left out.
     """
     placed: list[tuple[Segment, list[Word]]] = []
     for chunk, segments in sorted(parts, key=lambda part: part[0].index):

@@ -30,7 +30,7 @@ _CARRY_OVER_PAUSE = 4.0
 _ANY_CUE = 3.0  # so that cues are not cut without need
 _RAGGED = 2.0  # an almost empty cue
 _UNBALANCED = 40.0  # lines of one cue far from equal
-_VIOLATION = 100.0
+_VIOLATION = 1000.0  # for each column shown too briefly: where all is too fast, cutting elsewhere gains nothing
 
 _SENTENCE_END = (".", "!", "?", "…", "。", "！", "？", "｡", "؟", "।", "။", "።")  # noqa: RUF001 of any script
 _CLAUSE_END = (",", ";", ":", "、", "，", "；", "：", "､", "،", "؛", "—", "–")  # noqa: RUF001
@@ -204,19 +204,22 @@ class _Cutter:
     def _costs_from(self, first: int, units: Sequence[_Unit], starts: Sequence[int]) -> Iterator[tuple[int, float]]:
         """The cost of every cue that begins at `first`, by its last unit; the single unit always counts as one."""
         start = units[first].start
-        lines, column, columns, carried = 1, 0, 0, 0.0
+        lines, column, columns, letters, carried = 1, 0, 0, 0, 0.0
         for last in range(first, len(units)):
             unit = units[last]
             lines, column = self._fill(lines, column, unit)
+            letters += unit.columns
             columns += unit.columns + (unit.spaced and last > first)
             if last > first and (lines > self.max_lines or unit.end - start > self.max_duration):
                 return
             cost = _ANY_CUE + carried + unit.cut
             if columns < self.capacity:
                 cost += _RAGGED * (1 - columns / self.capacity) ** 2
-            missing = self._needed(columns) - (starts[last] - self.min_gap - start)
+            room = starts[last] - self.min_gap - start
+            missing = self._needed(columns) - room
             if missing > 0:
-                cost += _VIOLATION + missing / 100
+                flash = self.max_line_width if room < self.min_duration else 0
+                cost += _VIOLATION * max(letters, flash) + missing / 100
             yield last, cost
             carried += unit.carry
 

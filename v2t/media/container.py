@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import av
 import av.error
@@ -17,8 +16,8 @@ from av.stream import Discard, Disposition, Stream
 
 from v2t.domain.errors import EmptyInput, InputNotFound, InputUnreadable, NoAudioTrack, NotAudio
 
-_REFERRING_FORMATS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sdp", "webm_dash_manifest"})
-"""Demuxers whose input names other files or addresses to read."""
+_PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat")
+"""How files begin that hold no audio but name other files or addresses to read."""
 
 _TEXT_FORMATS = frozenset({"tty"})
 """Demuxers that present plain text as video."""
@@ -50,18 +49,6 @@ class _Source:
         self.read = file.read
         self.seek = file.seek
         self.tell = file.tell
-
-
-class _Gate:
-    """Refuses every further file or address that a demuxer asks for, and remembers that it asked."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, url: str, flags: int, options: dict[str, str]) -> NoReturn:
-        del url, flags, options
-        self.asked = True
-        raise PermissionError("media may not refer to other files")
 
 
 @contextlib.contextmanager
@@ -97,27 +84,20 @@ def open_media(path: Path) -> Iterator[Media]:
 
 
 def _open_container(file: BinaryIO) -> InputContainer:
-    gate = _Gate()
-    playlist = NotAudio("a playlist or index of other files holds no audio itself; pass the audio files")
-    options = {"protocol_whitelist": "none"}  # no such protocol: nested opens that bypass the gate fail too
+    head = file.read(16)
+    file.seek(0)
+    if head.startswith(_PLAYLISTS):
+        raise NotAudio("a playlist holds no audio itself; pass the files it names")
+    # There is no protocol of this name: whatever else a demuxer wants to open, by path or by URL, it may not.
+    options = {"protocol_whitelist": "none"}
     try:
-        container = av.open(
-            _Source(file), "r", container_options=options, metadata_errors="replace", io_open=gate, buffer_size=1 << 16
-        )
+        return av.open(_Source(file), "r", container_options=options, metadata_errors="replace", buffer_size=1 << 16)
     except av.error.EOFError as error:
-        raise EmptyInput(
-            "the file ends before its audio begins; check that the recording or copy is complete"
-        ) from error
-    except (av.error.FFmpegError, PermissionError, ValueError) as error:
-        if gate.asked:
-            raise playlist from error
+        raise EmptyInput("the file ends before its audio begins; check that the recording is complete") from error
+    except (av.error.FFmpegError, ValueError) as error:
         raise NotAudio(
             "the file is not audio or video that can be decoded, or it is damaged or cut short; play it to check"
         ) from error
-    if gate.asked or not _REFERRING_FORMATS.isdisjoint(container.format.name.split(",")):
-        container.close()
-        raise playlist
-    return container
 
 
 def _choose_stream(container: InputContainer) -> AudioStream:
@@ -168,8 +148,8 @@ def _riff_fraction(path: Path, size_bytes: int) -> float:
     """How many times longer than the file its RIFF header says it is, at least 1 (FFmpeg believes the file)."""
     with path.open("rb") as file:
         header = file.read(8)
-    magic, riff_bytes = struct.unpack("<4sI", header) if len(header) == 8 else (b"", 0)
-    if magic != b"RIFF" or riff_bytes >= _UNKNOWN_RIFF_BYTES:
+    riff_bytes = int.from_bytes(header[4:], "little")
+    if not header.startswith(b"RIFF") or riff_bytes >= _UNKNOWN_RIFF_BYTES:
         return 1.0
     return max(1.0, (riff_bytes + 8) / size_bytes)
 
@@ -182,6 +162,6 @@ def _track_seconds(container: InputContainer, stream: AudioStream) -> float:
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")  # as Matroska muxers write it
     minutes, _, seconds = rest.partition(":")
     try:
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start / 1e6
+        return float(int(hours) * 3600 + int(minutes) * 60) + float(seconds) - start / 1e6
     except ValueError:
         return 0.0

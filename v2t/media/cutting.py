@@ -78,6 +78,12 @@ def cut_window(payload: dict[str, Any], emit: Callable[[dict[str, Any]], None]) 
         }
 
 
+def warm_up(_payload: dict[str, Any], _emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Do nothing but have this module, and so the decoder and the voice detector, loaded."""
+    VoiceDetector()
+    return {}
+
+
 class _Cutter:
     """Keeps the region that is decoded but not yet cut: at most ten minutes. Positions are in samples."""
 
@@ -108,7 +114,7 @@ class _Cutter:
         if not self.heard_end:
             self._begin(offset)
         self.heard_end = block.start + len(block.samples)
-        begin = self._begin_position
+        begin = self.region_start
         if self.heard_end <= begin - _WARM_UP_SAMPLES:
             return
         frames = self._detector.listen(block.samples)
@@ -138,3 +144,37 @@ class _Cutter:
                 return True
         return False
 
+    def _begin(self, offset: int) -> None:
+        """Set the region's start: on the detector's grid, which `next_start` never leaves."""
+        frames = round((self._window.start * SAMPLE_RATE - offset) / FRAME_SAMPLES)
+        self.region_start = offset + max(0, frames) * FRAME_SAMPLES
+        if offset and frames <= 0:
+            self.silences.append((0, offset))
+
+    def _apply(self, plan: ChunkPlan) -> None:
+        pieces = [self._locate(span) for span in plan.pieces]
+        if pieces:
+            index = self._window.first_index + len(self.chunks)
+            start = self.region_start
+            parts = [self._samples[first - start : end - start] for first, end in pieces]
+            write_wav(Path(self._window.folder) / f"{index}.wav", parts)
+            self.chunks.append({"index": index, "pieces": [_seconds(piece) for piece in pieces]})
+        for first, end in map(self._locate, plan.silences):
+            joins = bool(self.silences) and self.silences[-1][1] == first
+            self.silences.append((self.silences.pop()[0] if joins else first, end))
+        consumed = plan.consumed * FRAME_SAMPLES
+        self.region_start = min(self.region_start + consumed, self.heard_end)
+        self._samples = self._samples[consumed:]
+        self._probabilities = self._probabilities[plan.consumed :]
+        self._levels = self._levels[plan.consumed :]
+        self._speaking = plan.speaking
+
+    def _locate(self, span: Span) -> Span:
+        """Where frames of the region stand in the source, in samples; the very last frame may be short."""
+        first, end = (self.region_start + frame * FRAME_SAMPLES for frame in span)
+        return first, min(end, self.heard_end)
+
+
+def _seconds(span: Span) -> list[float]:
+    first, end = span
+    return [first / SAMPLE_RATE, (end - first) / SAMPLE_RATE]

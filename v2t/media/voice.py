@@ -66,8 +66,7 @@ class VoiceDetector:
         probabilities = np.zeros(count, np.float32)
         alive = self._find_alive(peaks)
         if alive.any():
-            peak = float(peaks.max()) / 32768
-            gain = min(_MAX_GAIN, max(1.0, _QUIET_PEAK / peak))
+            gain = min(_MAX_GAIN, max(1.0, _QUIET_PEAK * 32768 / max(1, int(peaks.max()))))
             waves = np.empty((count, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
             waves[:, _CONTEXT_SAMPLES:] = frames * np.float32(gain / 32768)
             waves[0, :_CONTEXT_SAMPLES] = self._context

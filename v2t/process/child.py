@@ -63,7 +63,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         request = json.loads(line)
         try:
             result = _load_job(request["job"])(request["payload"], lambda event: send({"event": event}))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure must cross the process boundary
             failure = _as_v2t_error(error)
             send({"error": failure.code, "message": failure.message})
         else:

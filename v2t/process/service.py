@@ -55,7 +55,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_death_signal(os.getpid()),
+                preexec_fn=_death_signal(os.getpid()),  # noqa: PLW1509 - it only makes system calls
             )
 
     def keep_running(self) -> None:

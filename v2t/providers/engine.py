@@ -88,7 +88,7 @@ _loaded: tuple[str, Any] = ("", None)
 
 def loaded_model(key: str, load: Callable[[], Any]) -> Any:
     """The model under `key`, loaded once; loading another one drops it first."""
-    global _loaded
+    global _loaded  # noqa: PLW0603 - a child process holds one model, and this is it
     if _loaded[0] != key:
         _loaded = ("", None)
         _loaded = (key, load())

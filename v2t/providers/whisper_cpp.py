@@ -22,7 +22,7 @@ _DETECTION_ENOUGH = 0.9
 
 _PHRASE_PAUSE_SECONDS = 0.8
 _PHRASE_LONGEST_SECONDS = 12.0
-_PHRASE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+_PHRASE_ENDS = (".", "?", "!", "…", "。", "？", "！")  # noqa: RUF001 - full-width marks are meant
 
 
 class WhisperCpp(LocalEngine):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +31,13 @@ _HEAD_WIDTH = 64
 """Of every Whisper model: width 384 has 6 heads, 1280 has 20 (Radford et al. 2022, table 1)."""
 
 _SAMPLE_RATE, _FFT_SIZE = 16_000, 400
+_ROWS_AT_ONCE = 4096
 
 
 def convert(folder: Path, weights: Path, target: Path) -> None:
     """Write `target` from the CTranslate2 model `weights` and the vocabulary in `folder`.
 
-    One tensor is in memory at a time, so this takes a few hundred megabytes even for the largest model.
+    The weights are mapped and written a few thousand rows at a time, so memory does not grow with the model.
 
     Raises:
         ModelCorrupted: the input is no Whisper model.
@@ -101,20 +102,21 @@ def _write_header(file: IO[bytes], variables: Mapping[str, Array], vocabulary: l
 
 
 def _write_tensor(file: IO[bytes], name: str, tensor: Array) -> None:
-    kind, data = _encode(name, tensor)
+    kind, encode = _encoding(name, tensor)
     encoded = name.encode()
     file.write(struct.pack("<3i", tensor.ndim, len(encoded), kind))
     file.write(struct.pack(f"<{tensor.ndim}i", *reversed(tensor.shape)) + encoded)
-    file.write(data.tobytes())
+    for start in range(0, len(tensor), _ROWS_AT_ONCE):
+        file.write(encode(tensor[start : start + _ROWS_AT_ONCE]).tobytes())
 
 
-def _encode(name: str, tensor: Array) -> tuple[int, Array]:
-    """The tensor as whisper.cpp wants it: matrices in 8 bits, convolutions in 16, the small ones in 32."""
+def _encoding(name: str, tensor: Array) -> tuple[int, Callable[[Array], Array]]:
+    """How whisper.cpp wants a tensor: matrices in 8 bits, convolutions in 16, what is small in 32."""
     if tensor.ndim == 1 or name.endswith(("positional_embedding", ".bias")):
-        return _FLOAT32, tensor.astype("<f4")
+        return _FLOAT32, lambda rows: rows.astype("<f4")
     if tensor.ndim == 2 and tensor.shape[1] % _BLOCK == 0:
-        return _Q8_0, quantise(tensor)
-    return _FLOAT16, tensor.astype("<f2")
+        return _Q8_0, quantise
+    return _FLOAT16, lambda rows: rows.astype("<f2")
 
 
 def _tensors(variables: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

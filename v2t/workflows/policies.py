@@ -33,7 +33,7 @@ RETRY = RetryPolicy(
 CHUNKS_IN_FLIGHT = 200
 """Pending activities a workflow keeps at most; Temporal advises at most 500."""
 
-FIRST_WINDOW_SECONDS = 240.0
+FIRST_WINDOW_SECONDS = 120.0
 WINDOW_GROWTH = 4.0
 """The first window gives every slot of a small machine a chunk at once; as later windows decode the
 part before them again, each is four times as long as the one before."""

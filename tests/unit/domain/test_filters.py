@@ -122,7 +122,7 @@ def test_words_without_duration_at_the_very_end_take_it_from_those_before() -> N
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=30), st.integers(1, 29))
 def test_kept_words_all_last_and_never_overlap(steps: list[tuple[int, int]], cut: int) -> None:
-    words = []
+    words: list[Word] = []
     clock = 5000
     for pause, length in steps:
         words.append(Word(f"w{len(words)}", (clock + pause) / 1000, (clock + pause + length) / 1000, 0.9))

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import random
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -20,6 +21,7 @@ from v2t.domain.jobs import (
     TranscribeOptions,
     TranscribeRequest,
     choose_language,
+    transcript_key,
 )
 
 AUDIO = AudioRef("ab" * 32, 1234, "talk.wav")
@@ -38,7 +40,7 @@ def example(kind: Any) -> Any:
         return kind(**{field.name: example(hints[field.name]) for field in dataclasses.fields(kind)})
     if get_origin(kind) is tuple:
         return (example(get_args(kind)[0]), example(get_args(kind)[0]))
-    if isinstance(kind, type) and issubclass(kind, jobs.StrEnum):
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
         return list(kind)[-1]
     return {str: "ä\n", int: 2**40, float: 1.25, bool: True}[kind]
 
@@ -70,7 +72,8 @@ def test_the_name_and_the_user_do_not_make_another_job() -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TranscribeOptions)])
 def test_every_option_makes_another_job(field: str) -> None:
     options = TranscribeOptions()
-    changed = replace(options, **{field: True if field == "translate" else "other"})
+    value: Any = True if field == "translate" else "other"
+    changed = replace(options, **{field: value})
     assert replace(REQUEST, options=changed).job_id != REQUEST.job_id
 
 
@@ -80,7 +83,7 @@ def test_other_content_makes_another_job() -> None:
 
 def test_keys_are_named_by_content_and_job() -> None:
     assert AUDIO.key == f"audio/{AUDIO.sha256}"
-    assert REQUEST.transcript_key == f"{REQUEST.job_id}/transcript.json"
+    assert transcript_key(REQUEST.job_id) == f"{REQUEST.job_id}/transcript.json"
 
 
 def test_a_chunk_knows_its_span_and_its_speech() -> None:
@@ -100,7 +103,9 @@ def test_one_sure_minute_outvotes_many_doubtful_seconds() -> None:
 
 
 def test_a_chunk_without_a_language_does_not_lower_the_share() -> None:
-    assert choose_language((result("ja", 0.8, 30.0), result("", 0.0, 300.0))) == ("ja", pytest.approx(0.8))
+    language, share = choose_language((result("ja", 0.8, 30.0), result("", 0.0, 300.0)))
+    assert language == "ja"
+    assert share == pytest.approx(0.8)
 
 
 RESULTS = st.lists(

@@ -1,0 +1,95 @@
+"""The parent's side: AudioTools whose work runs in a confined child process. Imports no media library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from v2t.domain.jobs import Chunk, Cut, CutRequest, Piece
+from v2t.domain.ports import OnProgress
+
+_CUT = "v2t.media.cutting:cut_window"
+_WARM_UP = "v2t.media.cutting:warm_up"
+
+
+class JobRunner(Protocol):
+    """What is asked of the pool of child processes; `v2t.process.pool.ChildPool` is one."""
+
+    async def run(
+        self, job: str, payload: dict[str, Any], on_event: Callable[[dict[str, Any]], None], *, stall_seconds: float
+    ) -> dict[str, Any]:
+        """Do a job in a child and return its result; raises what the job raised."""
+        ...
+
+
+class ConfinedAudioTools:
+    """Implements the port `AudioTools`.
+
+    Args:
+        pool: runs the jobs.
+        slots: how many engines will share a file's chunks.
+        target_seconds: the longest wished chunk; about 2 minutes are fastest for the Whisper engines here.
+        max_seconds: longer audio is refused.
+        stall_seconds: how long a child may be silent; it reports every 16 s of audio that it decodes,
+            which takes it well below a second.
+    """
+
+    def __init__(
+        self,
+        pool: JobRunner,
+        slots: int,
+        target_seconds: float = 118.0,
+        *,
+        max_seconds: float = 360_000.0,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        self._pool = pool
+        self._slots = slots
+        self._target_seconds = target_seconds
+        self._max_seconds = max_seconds
+        self._stall_seconds = stall_seconds
+
+    async def warm_up(self) -> None:
+        """Load the decoder and the voice detector into a child ahead of the first file."""
+        await self._pool.run(_WARM_UP, {}, lambda _event: None, stall_seconds=self._stall_seconds)
+
+    async def cut(self, source: Path, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
+        """Decode a window of `source`, find speech, write each chunk as `folder/<index>.wav`.
+
+        Raises:
+            AudioError: the file cannot be transcribed.
+            StorageError: a chunk could not be written.
+            ProviderError: the child crashed, hung or went over its memory.
+        """
+        payload = {
+            "source": str(source),
+            "folder": str(folder),
+            "start": request.start,
+            "window_seconds": request.window_seconds,
+            "first_index": request.first_index,
+            "slots": self._slots,
+            "target_seconds": self._target_seconds,
+            "max_seconds": self._max_seconds,
+        }
+        result = await self._pool.run(
+            _CUT, payload, lambda event: on_progress(float(event["progress"])), stall_seconds=self._stall_seconds
+        )
+        chunks = tuple(
+            Chunk(item["index"], f"{request.job_id}/chunks/{item['index']:05d}.wav", _pieces(item["pieces"]))
+            for item in result["chunks"]
+        )
+        return Cut(
+            chunks=chunks,
+            silences=_pieces(result["silences"]),
+            next_start=result["next_start"],
+            finished=result["finished"],
+            duration_seconds=result["duration_seconds"],
+            offset_seconds=result["offset_seconds"],
+            decode_seconds=result["decode_seconds"],
+            warnings=tuple(result["warnings"]),
+        )
+
+
+def _pieces(spans: list[list[float]]) -> tuple[Piece, ...]:
+    return tuple(Piece(start, length) for start, length in spans)
