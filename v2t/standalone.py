@@ -17,19 +17,21 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from v2t import wiring
 from v2t.domain.errors import ClusterUnreachable, PortInUse, ServerNotInstalled, StorageFull, StorageUnwritable
+from v2t.domain.jobs import LOCAL, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
 from v2t.process.service import Service
 
 if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
+    from v2t.storage.objects import DirectoryObjectStore
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
@@ -62,7 +64,7 @@ class Running:
 
 @asynccontextmanager
 async def open_cluster(
-    settings: Settings, *, provider: str = "local", model: str = "", keep: bool = False
+    settings: Settings, *, provider: str = LOCAL, model: str = "", keep: bool = False, work: bool = True
 ) -> AsyncIterator[Cluster]:
     """Join the embedded cluster if one runs, else run it for as long as the body lasts.
 
@@ -71,6 +73,7 @@ async def open_cluster(
         provider: whose engine to load ahead.
         model: which model to load ahead; empty: none.
         keep: say in `cluster.json` that this owner stays until `v2t down`.
+        work: do the jobs' work; without, an owner only answers questions about them.
 
     Raises:
         StorageError: the folder cannot be used.
@@ -87,7 +90,7 @@ async def open_cluster(
             await asyncio.sleep(_POLL_SECONDS)  # its owner is on the way up or down
     if lock:
         with lock:
-            async with _owned(settings, folder, provider, model, keep=keep) as cluster:
+            async with _owned(settings, folder, provider, model, keep=keep, work=work) as cluster:
                 yield cluster
     elif running:
         async with _joined(settings, running) as cluster:
@@ -154,33 +157,49 @@ async def _joined(settings: Settings, running: Running) -> AsyncIterator[Cluster
 
 
 @asynccontextmanager
-async def _owned(settings: Settings, folder: Path, provider: str, model: str, *, keep: bool) -> AsyncIterator[Cluster]:
+async def _owned(
+    settings: Settings, folder: Path, provider: str, model: str, *, keep: bool, work: bool
+) -> AsyncIterator[Cluster]:
+    """Run the server and, unless told otherwise, a worker; everything slow to start starts at once."""
     port = settings.standalone.port or _free_port()
     ui_port = _free_port() if settings.standalone.ui else 0
-    service = Service(_server_command(settings, folder, port, ui_port), folder / "temporal.log")
     _refuse_taken_port(port)
+    service = Service(_server_command(settings, folder, port, ui_port), folder / "temporal.log")
     service.start()
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(service.stop)
         store, records = wiring.open_store(settings), wiring.open_records(settings)
-        workshop = wiring.Workshop(settings, store, records)
-        try:
+        stack.callback(records.close)
+        workshop = wiring.Workshop(settings, store, records) if work else None
+        if workshop:
+            stack.push_async_callback(workshop.close)
             if model:
                 workshop.warm_up(provider, model)
-            # SDK and database library take half a second each to import: do it while the others start.
             threading.Thread(target=_open_quietly, args=(records,), daemon=True).start()
-            client = await _connect(service, f"{_LOOPBACK}:{port}", settings.cluster.namespace)
-            service.keep_running()
-            from v2t.worker.runtime import running_workers
+        client = await _connect(service, f"{_LOOPBACK}:{port}", settings.cluster.namespace)
+        service.keep_running()
+        await stack.enter_async_context(_worker(client, workshop))
+        stack.callback((folder / "cluster.json").unlink, missing_ok=True)
+        ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
+        _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
+        if workshop:
+            await _expire_audio(settings, client, store)
+        yield Cluster(client, store, records, owned=True, slots=workshop.slots if workshop else 0)
 
-            async with running_workers(client, workshop.activities, workshop.slots):
-                ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
-                _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
-                yield Cluster(client, store, records, owned=True, slots=workshop.slots)
-        finally:
-            await workshop.close()
-    finally:
-        (folder / "cluster.json").unlink(missing_ok=True)
-        await service.stop()
+
+def _worker(client: Client, workshop: wiring.Workshop | None) -> AbstractAsyncContextManager[None]:
+    from v2t.worker.runtime import answering_worker, running_workers
+
+    if workshop is None:
+        return answering_worker(client)
+    return running_workers(client, workshop.activities, workshop.slots)
+
+
+async def _expire_audio(settings: Settings, client: Client, store: DirectoryObjectStore) -> None:
+    """Remove recordings past their time, unless a job that was left running may still need one."""
+    if not any(job.state == JobState.RUNNING for job in await client.list_jobs()):
+        age_seconds = settings.standalone.keep_audio_days * 86_400
+        await asyncio.to_thread(store.expire, "audio/", age_seconds)
 
 
 def _server_command(settings: Settings, folder: Path, port: int, ui_port: int) -> list[str]:

@@ -11,25 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from v2t.domain.errors import V2TError
-from v2t.domain.jobs import LOCAL, JobRecord, JobState
+from v2t.domain.jobs import JobRecord, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
 from v2t.providers.table import load_class, resolve_provider
 
 if TYPE_CHECKING:
     from v2t.config import Settings
     from v2t.providers.engine import LocalEngine
+    from v2t.storage.objects import DirectoryObjectStore
     from v2t.weights.store import ModelStore
 
 _MEGABYTE = 1024 * 1024
 _MEDIA_CHILDREN = 2
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-_ENGINE_MEMORY_FACTOR = 3
-_ENGINE_MEMORY_FLOOR = 1024 * _MEGABYTE
-"""An engine may use three times what its model needs, and never less than 1 GiB: room for the
-buffers of a long chunk, far from what would hurt the machine."""
 
 
-def open_store(settings: Settings) -> ObjectStore:
+def open_store(settings: Settings) -> DirectoryObjectStore:
     """The object store: a folder of this machine."""
     from v2t.storage.objects import DirectoryObjectStore
 
@@ -49,25 +46,17 @@ def open_records(settings: Settings) -> JobRecords:
 
 
 def engine_slots(settings: Settings) -> int:
-    """How many engines run side by side: one a core, and no more than the free memory carries."""
-    if settings.engine.slots:
-        return settings.engine.slots
-    from v2t.weights.catalogue import memory_bytes
-
-    cores = len(os.sched_getaffinity(0)) // settings.engine.threads
-    provider = resolve_provider(LOCAL)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(cores, free // memory_bytes(settings.models.default, provider.model_format)))
+    """How many engines run side by side at most: one a core, where the settings do not say."""
+    return settings.engine.slots or max(1, len(os.sched_getaffinity(0)) // settings.engine.threads)
 
 
-def engine_memory_limit(settings: Settings) -> int:
-    """Bytes of private memory that one engine process may use."""
-    if settings.engine.memory_limit_mb:
-        return settings.engine.memory_limit_mb * _MEGABYTE
-    from v2t.weights.catalogue import memory_bytes
-
-    needed = memory_bytes(settings.models.default, resolve_provider(LOCAL).model_format)
-    return max(_ENGINE_MEMORY_FLOOR, _ENGINE_MEMORY_FACTOR * needed)
+def available_memory() -> int:
+    """Bytes that programs can still take without swapping, as the kernel estimates; 0 where it does not say."""
+    with suppress(OSError), Path("/proc/meminfo").open() as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 class Workshop:
@@ -88,15 +77,12 @@ class Workshop:
         self.slots = engine_slots(settings)
         self._engine_pool = ChildPool(
             self.slots,
-            memory_bytes=engine_memory_limit(settings),
+            budget_bytes=available_memory(),
             idle_seconds=settings.engine.idle_unload_seconds,
             environment={**_ONE_THREAD, "OMP_NUM_THREADS": str(settings.engine.threads), "HF_HUB_OFFLINE": "1"},
         )
         self._media_pool = ChildPool(
-            _MEDIA_CHILDREN,
-            memory_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
-            idle_seconds=settings.engine.idle_unload_seconds,
-            environment=_ONE_THREAD,
+            _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_ONE_THREAD
         )
         self._audio_tools = ConfinedAudioTools(
             self._media_pool,
@@ -104,6 +90,7 @@ class Workshop:
             target_seconds=settings.audio.chunk_seconds,
             max_seconds=settings.audio.max_hours * 3600,
             stall_seconds=settings.audio.decode_stall_seconds,
+            limit_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
         )
         scratch = settings.standalone.folder / "scratch"
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,11 +101,15 @@ class Workshop:
 
     def open_transcriber(self, name: str) -> LocalEngine:
         """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""
+        from v2t.weights.catalogue import memory_bytes
+
         provider = resolve_provider(name)
         if provider.name not in self._engines:
             self._engines[provider.name] = load_class(provider)(
                 self._engine_pool,
                 self._locate_model,
+                memory_bytes,
+                memory_limit=self._settings.engine.memory_limit_mb * _MEGABYTE,
                 threads=self._settings.engine.threads,
                 stall_seconds=self._settings.engine.stall_seconds,
             )

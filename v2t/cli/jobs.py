@@ -100,7 +100,7 @@ def watch(job_id: str) -> Result:
                 update(view)
         return view.state
 
-    state = _on_cluster(follow)
+    state = _on_cluster(follow, work=True)
     errors = () if state == JobState.COMPLETED else (JobFailed(f"{job_id} is {state.value}"),)
     return Result(data={"job_id": job_id, "state": state}, lines=[] if errors else [state.value], errors=errors)
 
@@ -130,7 +130,7 @@ def result(job_id: str, format_: str) -> Result:
             await cluster.client.result(job_id)
         return await asyncio.to_thread(stored_transcript, cluster.store, job_id)
 
-    transcript = _on_cluster(fetch)
+    transcript = _on_cluster(fetch, work=True)
     return Result(data=to_document(transcript), text=destination.text(transcript, SubtitleLimits()))
 
 
@@ -150,7 +150,7 @@ def cancel(job_ids: tuple[str, ...]) -> Result:
                 errors.append(error)
         return tuple(errors)
 
-    errors = _on_cluster(stop)
+    errors = _on_cluster(stop, work=True)
     return Result(
         data={"job_ids": job_ids},
         lines=[] if errors else [f"{job_id} is cancelled" for job_id in job_ids],
@@ -180,14 +180,15 @@ def retry(job_id: str) -> Result:
     return Result(data={"job_id": job_id}, lines=[f"{job_id} runs again; `v2t jobs watch {job_id}` follows it"])
 
 
-def _on_cluster(action: Callable[[Cluster], Awaitable[Value]]) -> Value:
+def _on_cluster(action: Callable[[Cluster], Awaitable[Value]], *, work: bool = False) -> Value:
+    """Run `action` on the cluster; with `work`, the jobs go on meanwhile if this call has to run the cluster."""
     from v2t.config import load_settings
     from v2t.standalone import open_cluster
 
     settings = load_settings()
 
     async def run() -> Value:
-        async with open_cluster(settings) as cluster:
+        async with open_cluster(settings, work=work) as cluster:
             return await action(cluster)
 
     return asyncio.run(run())

@@ -47,6 +47,9 @@ def returns_result(function: Callable[Parameters, Result]) -> Callable[..., None
             result = function(*args, **kwargs)
         except V2TError as error:
             result = Result(errors=(error,))
+        except KeyboardInterrupt:
+            say("interrupted; run the same command again to go on")
+            raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None
         _print_result(result, as_json=as_json)
         if result.errors:
             raise click.exceptions.Exit(result.errors[0].exit_code)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 40.0
 _POLL_SECONDS = 0.05
+_TURN_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0
+"""A cluster that runs after this time and is not ours belongs to a call that goes on: ours is in line."""
 
 
 @click.command("up")
@@ -78,6 +81,8 @@ def down() -> Result:
 def keep_up(settings: Settings) -> Running:
     """Make sure that a process of its own runs the embedded cluster.
 
+    Where another call runs it just now, the new process waits for its turn.
+
     Raises:
         ClusterUnreachable: it did not start; the message has its last words.
     """
@@ -96,13 +101,11 @@ def keep_up(settings: Settings) -> Running:
             stderr=output,
             start_new_session=True,  # it outlives this call and its terminal
         )
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
+    started = time.monotonic()
+    while time.monotonic() < started + _WAIT_SECONDS and process.poll() is None:
         running = find_running(folder)
-        if running and running.pid == process.pid:
+        if running and (running.pid == process.pid or time.monotonic() > started + _PATIENCE_SECONDS):
             return running
-        if process.poll() is not None:
-            break
         time.sleep(_POLL_SECONDS)
     process.terminate()
     words = log.read_text(errors="replace").strip().splitlines()
@@ -122,4 +125,4 @@ async def _serve(settings: Settings) -> None:
                 await ended.wait()
                 return
         # Somebody's call runs the cluster just now: take over when it ends.
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(_TURN_SECONDS)

@@ -215,7 +215,7 @@ class _Cutter:
             cost = _ANY_CUE + carried + unit.cut
             if columns < self.capacity:
                 cost += _RAGGED * (1 - columns / self.capacity) ** 2
-            room = starts[last] - self.min_gap - start
+            room = min(starts[last] - self.min_gap - start, self.max_duration)
             missing = self._needed(columns) - room
             if missing > 0:
                 flash = self.max_line_width if room < self.min_duration else 0
@@ -227,7 +227,7 @@ class _Cutter:
         """How long so much text has to stand, in milliseconds."""
         if columns <= self.quick_columns:
             return self.min_duration
-        return min(math.ceil(columns / self.columns_per_ms), self.max_duration)
+        return math.ceil(columns / self.columns_per_ms)
 
     def _end(self, start: int, spoken_end: int, columns: int, following: int) -> int:
         """When a cue disappears: long enough to be read, but before the next one's gap."""

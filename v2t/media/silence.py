@@ -80,7 +80,7 @@ def find_speech(probabilities: Probabilities, *, speaking: bool = False) -> Mask
     decisions = np.where(probabilities >= _ONSET, 1, np.where(probabilities < _OFFSET, -1, 0))
     decided = np.maximum.accumulate(np.where(decisions != 0, np.arange(len(decisions)), -1))
     speech = np.where(decided >= 0, decisions[decided] > 0, speaking)
-    for first, end in _spans(speech):
+    for first, end in find_runs(speech):
         if end - first < _SHORTEST_SPEECH and not (first == 0 and speaking) and end < len(speech):
             speech[first:end] = False
     return speech
@@ -121,8 +121,8 @@ def plan_chunk(
     else:
         return None
     return ChunkPlan(
-        pieces=tuple(_spans(kept[:cut])),
-        silences=tuple(_spans(~kept[:cut])),
+        pieces=tuple(find_runs(kept[:cut])),
+        silences=tuple(find_runs(~kept[:cut])),
         consumed=cut,
         speaking=bool(speech[cut - 1]) and cut < count,
     )
@@ -132,7 +132,7 @@ def _keep(speech: Mask) -> Mask:
     """Speech with its padding and the short pauses within it."""
     kept = speech.copy()
     count = len(speech)
-    for first, end in _spans(~speech):
+    for first, end in find_runs(~speech):
         at_edge = first == 0 or end == count
         if end - first <= (_LONGEST_KEPT_EDGE if at_edge else _LONGEST_KEPT_GAP):
             kept[first:end] = True
@@ -162,7 +162,7 @@ def _choose_cut(
     """The middle of the best pause where a chunk may end; where there is none, of the quietest tenth of a second."""
     pauses = []
     first_allowed, last_allowed = (int(np.searchsorted(fullness, limit)) for limit in (_EARLIEST, _LATEST))
-    for first, end in _spans(~speech):
+    for first, end in find_runs(~speech):
         if end - first >= _SHORTEST_PAUSE:
             middle = min(max((first + end) // 2, first_allowed), last_allowed)
             # of a pause that is left out anyway, both sides must keep enough to be left out
@@ -179,7 +179,7 @@ def _choose_cut(
     return first_allowed + int(np.argmin(quiet)) + _SHORTEST_PAUSE // 2 if len(quiet) else last_allowed
 
 
-def _spans(mask: Mask) -> list[Span]:
+def find_runs(mask: Mask) -> list[Span]:
     """The runs of true frames."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]

@@ -17,7 +17,13 @@ class JobRunner(Protocol):
     """What is asked of the pool of child processes; `v2t.process.pool.ChildPool` is one."""
 
     async def run(
-        self, job: str, payload: dict[str, Any], on_event: Callable[[dict[str, Any]], None], *, stall_seconds: float
+        self,
+        job: str,
+        payload: dict[str, Any],
+        on_event: Callable[[dict[str, Any]], None],
+        *,
+        stall_seconds: float,
+        limit_bytes: int,
     ) -> dict[str, Any]:
         """Do a job in a child and return its result; raises what the job raised."""
         ...
@@ -33,6 +39,7 @@ class ConfinedAudioTools:
         max_seconds: longer audio is refused.
         stall_seconds: how long a child may be silent; it reports every 16 s of audio that it decodes,
             which takes it well below a second.
+        limit_bytes: memory that a child may use.
     """
 
     def __init__(
@@ -43,16 +50,27 @@ class ConfinedAudioTools:
         *,
         max_seconds: float = 360_000.0,
         stall_seconds: float = 60.0,
+        limit_bytes: int = 1024 * 1024 * 1024,
     ) -> None:
         self._pool = pool
         self._slots = slots
         self._target_seconds = target_seconds
         self._max_seconds = max_seconds
         self._stall_seconds = stall_seconds
+        self._limit_bytes = limit_bytes
 
     async def warm_up(self) -> None:
         """Load the decoder and the voice detector into a child ahead of the first file."""
-        await self._pool.run(_WARM_UP, {}, lambda _event: None, stall_seconds=self._stall_seconds)
+        await self._run(_WARM_UP, {}, lambda _fraction: None)
+
+    async def _run(self, job: str, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        return await self._pool.run(
+            job,
+            payload,
+            lambda event: on_progress(float(event["progress"])),
+            stall_seconds=self._stall_seconds,
+            limit_bytes=self._limit_bytes,
+        )
 
     async def cut(self, source: Path, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
         """Decode a window of `source`, find speech, write each chunk as `folder/<index>.wav`.
@@ -72,9 +90,7 @@ class ConfinedAudioTools:
             "target_seconds": self._target_seconds,
             "max_seconds": self._max_seconds,
         }
-        result = await self._pool.run(
-            _CUT, payload, lambda event: on_progress(float(event["progress"])), stall_seconds=self._stall_seconds
-        )
+        result = await self._run(_CUT, payload, on_progress)
         chunks = tuple(
             Chunk(item["index"], f"{request.job_id}/chunks/{item['index']:05d}.wav", _pieces(item["pieces"]))
             for item in result["chunks"]

@@ -13,8 +13,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ class _Child:
     process: asyncio.subprocess.Process
     stderr_tail: list[str]
     stderr_reader: asyncio.Task[None]
+    limit_bytes: int
     idle_timer: asyncio.TimerHandle | None = field(default=None)
 
 
@@ -41,19 +42,27 @@ class ChildPool:
 
     Args:
         size: how many jobs run at once; more wait their turn.
-        memory_bytes: private memory allowed to each child; 0 for no limit.
+        budget_bytes: what the running jobs may need together; a job that does not fit waits,
+            unless it would be the only one. 0: no such bound.
         idle_seconds: how long an unused child is kept.
         environment: variables for the children on top of the parent's.
     """
 
     def __init__(
-        self, size: int, *, memory_bytes: int, idle_seconds: float = 300.0, environment: dict[str, str] | None = None
+        self,
+        size: int,
+        *,
+        budget_bytes: int = 0,
+        idle_seconds: float = 300.0,
+        environment: dict[str, str] | None = None,
     ) -> None:
-        self.size = size
-        self._memory_bytes = memory_bytes
+        self._size = size
+        self._budget_bytes = budget_bytes
         self._idle_seconds = idle_seconds
         self._environment = environment or {}
-        self._turns = asyncio.Semaphore(size)
+        self._changed = asyncio.Condition()
+        self._busy = 0
+        self._reserved_bytes = 0
         self._idle: list[_Child] = []
         self._alive: set[_Child] = set()
 
@@ -63,7 +72,14 @@ class ChildPool:
         return tuple(child.process.pid for child in self._alive)
 
     async def run(
-        self, job: str, payload: dict[str, Any], on_event: OnEvent, *, stall_seconds: float
+        self,
+        job: str,
+        payload: dict[str, Any],
+        on_event: OnEvent,
+        *,
+        stall_seconds: float,
+        limit_bytes: int = 0,
+        reserve_bytes: int = 0,
     ) -> dict[str, Any]:
         """Do `job` ("package.module:function") in a child and return its result.
 
@@ -74,6 +90,8 @@ class ChildPool:
             payload: its JSON-able argument.
             on_event: called with each event the job emits.
             stall_seconds: how long the child may be silent before it is taken for hung.
+            limit_bytes: private memory that the child may use; 0 for no limit.
+            reserve_bytes: memory that the job is expected to need, counted against the budget.
 
         Raises:
             V2TError: whatever the job raised.
@@ -81,8 +99,8 @@ class ChildPool:
             EngineOutOfMemory: it went over its memory limit.
             EngineTimedOut: it was silent for too long.
         """
-        async with self._turns:
-            child = self._take_idle() or await self._start()
+        async with self._turn(reserve_bytes):
+            child = await self._take_idle(limit_bytes) or await self._start(limit_bytes)
             try:
                 answer = await self._converse(child, {"job": job, "payload": payload}, on_event, stall_seconds)
             except BaseException:
@@ -133,14 +151,33 @@ class ChildPool:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return EngineCrashed(f"The child process died ({how}).")
 
-    def _take_idle(self) -> _Child | None:
+    @asynccontextmanager
+    async def _turn(self, reserve_bytes: int) -> AsyncIterator[None]:
+        def fits() -> bool:
+            within = not self._budget_bytes or self._reserved_bytes + reserve_bytes <= self._budget_bytes
+            return self._busy == 0 or (self._busy < self._size and within)
+
+        async with self._changed:
+            await self._changed.wait_for(fits)
+            self._busy += 1
+            self._reserved_bytes += reserve_bytes
+        try:
+            yield
+        finally:
+            # No await before the numbers are right: a second cancellation must not leave them wrong.
+            self._busy -= 1
+            self._reserved_bytes -= reserve_bytes
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _take_idle(self, limit_bytes: int) -> _Child | None:
         while self._idle:
             child = self._idle.pop()  # the most recently used: the others may unload
             if child.idle_timer:
                 child.idle_timer.cancel()
-            if child.process.returncode is None:
+            if child.process.returncode is None and child.limit_bytes == limit_bytes:
                 return child
-            self._forget(child)
+            await self._kill(child)
         return None
 
     def _keep(self, child: _Child) -> None:
@@ -154,8 +191,8 @@ class ChildPool:
             with suppress(ProcessLookupError):
                 child.process.kill()
 
-    async def _start(self) -> _Child:
-        limits = json.dumps({"memory_bytes": self._memory_bytes, "parent": os.getpid()})
+    async def _start(self, limit_bytes: int) -> _Child:
+        limits = json.dumps({"memory_bytes": limit_bytes, "parent": os.getpid()})
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "v2t.process.child", limits),
             stdin=asyncio.subprocess.PIPE,
@@ -166,7 +203,7 @@ class ChildPool:
             start_new_session=True,  # so that Ctrl-C reaches only the parent, which then decides
         )
         tail: list[str] = []
-        child = _Child(process, tail, asyncio.create_task(_read_tail(process, tail)))
+        child = _Child(process, tail, asyncio.create_task(_read_tail(process, tail)), limit_bytes)
         self._alive.add(child)
         return child
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 LocateModel = Callable[[str, str], Awaitable[Path]]
 """(model name, model format) → verified path of its files."""
 
+NeededMemory = Callable[[str, str], int]
+
+_LIMIT_FACTOR = 3
+_LIMIT_FLOOR_BYTES = 1024 * 1024 * 1024
+"""Room for the buffers of a long chunk, and far from what would hurt the machine."""
+
 _SURELY_SPEECH_SECONDS = 3.0
 """Below this, what voice detection took for speech may rightly yield no words."""
 
@@ -31,6 +37,8 @@ class LocalEngine:
     Args:
         pool: the children, one job each at a time.
         locate_model: finds or fetches the verified model files.
+        needed_memory: model name and format → bytes an engine needs with it.
+        memory_limit: bytes an engine may use; 0: three times what the model needs, and at least 1 GiB.
         threads: computing threads in each child.
         stall_seconds: how long a child may be silent before it is taken for hung.
     """
@@ -40,10 +48,19 @@ class LocalEngine:
     job: ClassVar[str]
 
     def __init__(
-        self, pool: ChildPool, locate_model: LocateModel, *, threads: int = 1, stall_seconds: float = 60.0
+        self,
+        pool: ChildPool,
+        locate_model: LocateModel,
+        needed_memory: NeededMemory,
+        *,
+        memory_limit: int = 0,
+        threads: int = 1,
+        stall_seconds: float = 60.0,
     ) -> None:
         self._pool = pool
         self._locate_model = locate_model
+        self._needed_memory = needed_memory
+        self._memory_limit = memory_limit
         self._threads = threads
         self._stall_seconds = stall_seconds
 
@@ -59,7 +76,7 @@ class LocalEngine:
             "prompt": options.prompt,
             "must_have_text": chunk.speech_seconds >= _SURELY_SPEECH_SECONDS,
         }
-        answer = await self._run(payload, on_progress)
+        answer = await self._run(options.model, payload, on_progress)
         return EngineResult(
             segments=segments_from_document(answer["segments"]),
             language=answer["language"],
@@ -69,15 +86,21 @@ class LocalEngine:
 
     async def warm_up(self, model: str) -> None:
         """Load the model into a child ahead of the first job."""
-        await self._run({**await self._model_payload(model), "audio": ""}, lambda _fraction: None)
+        await self._run(model, {**await self._model_payload(model), "audio": ""}, lambda _fraction: None)
 
     async def _model_payload(self, model: str) -> dict[str, Any]:
         path = await self._locate_model(model, self.model_format)
         return {"model": str(path), "threads": self._threads}
 
-    async def _run(self, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+    async def _run(self, model: str, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        needed = self._needed_memory(model, self.model_format)
         return await self._pool.run(
-            self.job, payload, lambda event: on_progress(event["progress"]), stall_seconds=self._stall_seconds
+            self.job,
+            payload,
+            lambda event: on_progress(event["progress"]),
+            stall_seconds=self._stall_seconds,
+            limit_bytes=self._memory_limit or max(_LIMIT_FLOOR_BYTES, _LIMIT_FACTOR * needed),
+            reserve_bytes=needed,
         )
 
 

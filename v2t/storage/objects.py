@@ -128,6 +128,14 @@ class DirectoryObjectStore:
             with suppress(OSError):  # not empty: another process has just stored something there
                 folder.rmdir()
 
+    def expire(self, prefix: str, age_seconds: float) -> None:
+        """Remove the objects below `prefix` that were stored longer ago than `age_seconds`."""
+        oldest = time.time() - age_seconds
+        for key in self.list_keys(prefix):
+            with suppress(FileNotFoundError):
+                if self._path(key).stat().st_mtime < oldest:
+                    self.delete(key)
+
     def _path(self, key: str) -> Path:
         if not all(_KEY_PART.fullmatch(part) for part in key.split("/")):
             raise UsageError(f"not an object key: {key!r}")

@@ -20,7 +20,13 @@ Array = NDArray[Any]
 
 _SPECIFICATION = "WhisperSpec"
 _VERSION = 6
-_TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("<i2"),
+    3: np.dtype("<i4"),
+    4: np.dtype("<f2"),
+}
 _END_OF_TEXT = "<|endoftext|>"
 
 
@@ -95,11 +101,11 @@ class _Reader:
             yield self._text(), self._text()
 
     def _number(self, code: str) -> int:
-        value: int = struct.unpack("<" + code, self._take(struct.calcsize(code)))[0]
+        value: int = struct.unpack("<" + code, self._take(struct.calcsize(code)).tobytes())[0]
         return value
 
     def _text(self) -> str:
-        return bytes(self._take(self._number("H"))).removesuffix(b"\0").decode()
+        return self._take(self._number("H")).tobytes().removesuffix(b"\0").decode()
 
     def _take(self, size: int) -> Array:
         if self._place + size > len(self._data):

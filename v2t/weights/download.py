@@ -95,30 +95,69 @@ class Download:
 
     def _transfer(self, on_bytes: OnBytes) -> str:
         """Fetch what is missing, over as many connections as it takes; returns the file's SHA-256."""
-        for connection in range(1, _CONNECTIONS + 1):
+        for _ in range(_CONNECTIONS - 1):
             try:
                 return self._fetch(on_bytes)
             except _BROKEN_OFF as error:
-                if connection == _CONNECTIONS:
-                    raise
                 logger.warning("%s broke off: %s", self._file.name, error, extra={"action": "model_download"})
-        raise AssertionError
+        return self._fetch(on_bytes)
 
     def _fetch(self, on_bytes: OnBytes) -> str:
-        digest = self._hash_partial()
         have = self._partial.stat().st_size if self._partial.exists() else 0
-        if have == self._file.size_bytes:
-            return digest.hexdigest()
-        with self._client.stream("GET", self._url, headers=self._headers | self._range(have)) as response:
-            self._check(response)
-            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            if not resumed:
-                digest = hashlib.sha256()
-            self._entity_tag.write_text(response.headers.get("ETag", ""), encoding="utf-8")
-            with self._partial.open("ab" if resumed else "wb") as output:
-                for chunk in response.iter_bytes(_CHUNK_BYTES):
-                    output.write(chunk)
-                    digest.update(chunk)
-                    on_bytes(output.tell())
-                    if output.tell() > self._file.size_bytes:
-                        raise self._another_file()
+        if have < self._file.size_bytes:
+            with self._client.stream("GET", self._url, headers=self._headers | self._range(have)) as response:
+                self._check(response)
+                self._entity_tag.write_text(response.headers.get("ETag", ""), encoding="utf-8")
+                self._write(response, on_bytes)
+        with self._partial.open("rb") as whole:
+            return hashlib.file_digest(whole, "sha256").hexdigest()
+
+    def _range(self, have: int) -> dict[str, str]:
+        """Ask for the rest, unless the file has changed since: RFC 9110, section 13.1.5."""
+        if not have:
+            return {}
+        tag = self._entity_tag.read_text(encoding="utf-8") if self._entity_tag.exists() else ""
+        return {"Range": f"bytes={have}-"} | ({"If-Range": tag} if tag.startswith('"') else {})
+
+    def _check(self, response: httpx.Response) -> None:
+        """Refuse an answer that cannot become the file before any of it is read."""
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise self._another_file()
+        response.raise_for_status()
+        if response.status_code == httpx.codes.PARTIAL_CONTENT:
+            total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        else:
+            total = response.headers.get("Content-Length", "")
+        if total.isdecimal() and int(total) != self._file.size_bytes:
+            raise self._another_file()
+
+    def _write(self, response: httpx.Response, on_bytes: OnBytes) -> None:
+        resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+        with self._partial.open("ab" if resumed else "wb") as output:
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                output.write(chunk)
+                on_bytes(output.tell())
+                if output.tell() > self._file.size_bytes:
+                    raise self._another_file()
+            output.flush()
+            os.fsync(output.fileno())
+            if output.tell() < self._file.size_bytes:
+                raise httpx.ReadError("the transfer ended early")
+
+    def _another_file(self) -> ModelCorrupted:
+        self._partial.unlink(missing_ok=True)
+        self._entity_tag.unlink(missing_ok=True)
+        return ModelCorrupted(
+            f"{self._host} has another {self._file.name} than the catalogue knows, so it was not kept; "
+            "pull it --from a server or file that has the right one."
+        )
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"answered {error.response.status_code} {error.response.reason_phrase}".rstrip()
+    if isinstance(error, httpx.TimeoutException):
+        return "did not answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return f"cannot be reached ({error})"
+    return f"failed ({str(error) or type(error).__name__})"

@@ -34,8 +34,10 @@ _SAMPLE_RATE, _FFT_SIZE = 16_000, 400
 _ROWS_AT_ONCE = 4096
 
 
-def convert(folder: Path, weights: Path, target: Path) -> None:
+def convert(folder: Path, weights: Path, target: Path, on_bytes: Callable[[int], None]) -> None:
     """Write `target` from the CTranslate2 model `weights` and the vocabulary in `folder`.
+
+    `on_bytes` is told how much is written.
 
     The weights are mapped and written a few thousand rows at a time, so memory does not grow with the model.
 
@@ -49,6 +51,7 @@ def convert(folder: Path, weights: Path, target: Path) -> None:
         _write_header(file, variables, vocabulary)
         for name, tensor in _tensors(variables):
             _write_tensor(file, name, tensor)
+            on_bytes(file.tell())
 
 
 def mel_filters(bands: int) -> Array:
@@ -69,7 +72,8 @@ def mel_filters(bands: int) -> Array:
     widths = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-distances[:-2] / widths[:-1], distances[2:] / widths[1:]))
     areas = (2 / (edges[2:] - edges[:-2]))[:, None]
-    return (triangles.astype(np.float32) * areas).astype(np.float32)
+    filters: Array = triangles.astype(np.float32) * areas
+    return filters.astype(np.float32)
 
 
 def quantise(weights: Array) -> Array:

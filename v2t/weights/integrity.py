@@ -1,11 +1,11 @@
-"""Whether placed files are the catalogue's, remembered so that a start need not read gigabytes again."""
+"""Whether files are the catalogue's, remembered so that a start need not read gigabytes again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,12 @@ _MEMORY = ".verified.json"
 """Beside the files: size, time of change and SHA-256 of each when it was last read whole."""
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def copy_hashed(chunks: Iterable[bytes], target: Path, on_bytes: Callable[[int], None]) -> str:
-    """Write chunks to a file and flush it to the disk; returns its SHA-256. Raises OSError."""
-    digest = hashlib.sha256()
-    written = 0
-    with target.open("wb") as output:
-        for chunk in chunks:
-            output.write(chunk)
-            digest.update(chunk)
-            written += len(chunk)
-            on_bytes(written)
-        output.flush()
-        os.fsync(output.fileno())
-    return digest.hexdigest()
-
-
-def flush_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remember(folder: Path, files: Sequence[ModelFile]) -> None:
-    """Note that the files in `folder` have just been found whole. Raises OSError."""
-    document = {file.name: _facts(folder / file.name, file.sha256) for file in files}
-    written = folder / f"{_MEMORY}.{os.getpid()}"
-    written.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    written.replace(folder / _MEMORY)
+def is_whole(path: Path, file: ModelFile) -> bool:
+    """Whether what stands at `path` is the file, found out by reading it. Raises OSError."""
+    if path.stat().st_size != file.size_bytes:
+        return False
+    with path.open("rb") as stored:
+        return hashlib.file_digest(stored, "sha256").hexdigest() == file.sha256
 
 
 def find_damaged(folder: Path, files: Sequence[ModelFile], *, read_all: bool = False) -> str:
@@ -60,10 +30,9 @@ def find_damaged(folder: Path, files: Sequence[ModelFile], *, read_all: bool = F
     A file is read only when it is not as it was remembered, or with `read_all`. Raises OSError.
     """
     remembered = {} if read_all else _remembered(folder)
-    changed = [file for file in files if remembered.get(file.name) != _facts(folder / file.name, file.sha256)]
+    changed = [file for file in files if remembered.get(file.name) != _facts(folder, file)]
     for file in changed:
-        path = folder / file.name
-        if path.stat().st_size != file.size_bytes or sha256_of(path) != file.sha256:
+        if not is_whole(folder / file.name, file):
             return file.name
     if changed:
         with suppress(OSError):  # a read-only folder: read them again next time
@@ -71,9 +40,26 @@ def find_damaged(folder: Path, files: Sequence[ModelFile], *, read_all: bool = F
     return ""
 
 
-def _facts(path: Path, sha256: str) -> dict[str, Any]:
-    status = path.stat()
-    return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}
+def remember(folder: Path, files: Sequence[ModelFile]) -> None:
+    """Note that the files in `folder` have just been found whole. Raises OSError."""
+    document = {file.name: _facts(folder, file) for file in files}
+    written = folder / f"{_MEMORY}.{os.getpid()}"
+    written.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    written.replace(folder / _MEMORY)
+
+
+def flush(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _facts(folder: Path, file: ModelFile) -> dict[str, Any]:
+    status = (folder / file.name).stat()
+    return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file.sha256}
 
 
 def _remembered(folder: Path) -> dict[str, Any]:

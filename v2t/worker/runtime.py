@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from temporalio.worker import Worker
@@ -52,7 +52,12 @@ async def running_workers(
         default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=grace,
     )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(bookkeeping)
-        await stack.enter_async_context(computing)
+    async with bookkeeping, computing:
+        yield
+
+
+@asynccontextmanager
+async def answering_worker(client: Client) -> AsyncIterator[None]:
+    """Answer queries about jobs while the body runs, without doing any of their work."""
+    async with Worker(client.temporal, task_queue=QUEUE, workflows=[TranscribeFile]):
         yield
