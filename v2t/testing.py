@@ -76,6 +76,9 @@ class MemoryJobRecords:
         self._records: dict[str, JobRecord] = {}
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
     def save(self, record: JobRecord) -> None:
         """Insert or replace, unless the record there is of a newer run or has already finished."""
         with self._lock:

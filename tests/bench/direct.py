@@ -1,6 +1,6 @@
 """The engines called directly, as a person would without v2t: whole file, all cores. Run as a process of its own.
 
-usage: direct.py faster_whisper|whisper_cpp MODEL AUDIO
+usage: direct.py faster_whisper|whisper_cpp MODEL AUDIO [unconditioned]
 Prints JSON: text, words with times, and the seconds that the transcription itself took.
 """
 
@@ -13,22 +13,30 @@ import time
 import wave
 
 import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
 
 
-def read(path: str) -> np.ndarray:
+def read(path: str) -> Samples:
     with wave.open(path) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / np.float32(32768)
 
 
-def faster_whisper(model_path: str, audio: np.ndarray) -> list[tuple[str, float, float]]:
+Words = list[tuple[str, float, float]]
+
+
+def faster_whisper(model_path: str, audio: Samples, *, conditioned: bool) -> Words:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(model_path, device="cpu", compute_type="int8", cpu_threads=len(os.sched_getaffinity(0)))
-    segments, _ = model.transcribe(audio, language="en", beam_size=1, word_timestamps=True)
+    segments, _ = model.transcribe(
+        audio, language="en", beam_size=1, word_timestamps=True, condition_on_previous_text=conditioned
+    )
     return [(word.word, word.start, word.end) for segment in segments for word in segment.words or ()]
 
 
-def whisper_cpp(model_path: str, audio: np.ndarray) -> list[tuple[str, float, float]]:
+def whisper_cpp(model_path: str, audio: Samples) -> Words:
     from pywhispercpp.model import Model
 
     model = Model(
@@ -43,10 +51,13 @@ def whisper_cpp(model_path: str, audio: np.ndarray) -> list[tuple[str, float, fl
 
 
 def main() -> None:
-    engine, model_path, audio_path = sys.argv[1:]
+    engine, model_path, audio_path, *rest = sys.argv[1:]
     audio = read(audio_path)
     started = time.monotonic()
-    words = {"faster_whisper": faster_whisper, "whisper_cpp": whisper_cpp}[engine](model_path, audio)
+    if engine == "faster_whisper":
+        words = faster_whisper(model_path, audio, conditioned=not rest)
+    else:
+        words = whisper_cpp(model_path, audio)
     seconds = time.monotonic() - started
     json.dump({"words": words, "text": " ".join(word for word, _, _ in words), "seconds": seconds}, sys.stdout)
 

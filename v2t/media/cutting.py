@@ -69,7 +69,7 @@ def cut_window(payload: dict[str, Any], emit: Callable[[dict[str, Any]], None]) 
         return {
             "chunks": cutter.chunks,
             "silences": [_seconds(span) for span in cutter.silences],
-            "next_start": cutter.region_start / SAMPLE_RATE,
+            "next_start": min(cutter.region_start, cutter.heard_end) / SAMPLE_RATE,
             "finished": finished,
             "duration_seconds": cutter.heard_end / SAMPLE_RATE if finished else audio.declared_seconds,
             "offset_seconds": audio.offset / SAMPLE_RATE,

@@ -131,7 +131,8 @@ class ChildPool:
             await stdin.drain()
         while True:
             try:
-                line = await asyncio.wait_for(stdout.readline(), stall_seconds)
+                async with asyncio.timeout(stall_seconds):  # wait_for may swallow a cancellation in Python 3.11
+                    line = await stdout.readline()
             except TimeoutError:
                 raise EngineTimedOut(f"The child process was silent for {stall_seconds:.0f} s and was ended.") from None
             if not line.endswith(b"\n"):

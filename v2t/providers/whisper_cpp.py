@@ -56,6 +56,7 @@ def transcribe(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
         max_len=1,
         split_on_word=True,
         extract_probability=True,
+        suppress_nst=True,  # as OpenAI's own decoder does: no "[BLANK_AUDIO]", no "(music)"
     )
     spaced = is_spaced("en" if payload["translate"] else language)
     words = [word for piece in pieces for word in _words(piece, spaced=spaced)]

@@ -49,7 +49,7 @@ class Model:
     repository: str  # on the hub
     revision: str
     files: tuple[ModelFile, ...]  # as the hub has them
-    converted: ModelFile | None = None  # the ggml file made from the CTranslate2 model of this name
+    eight_bit: ModelFile | None = None  # ggml: the same weights in 8 bits, where the hub has them
 
     @property
     def size_bytes(self) -> int:
@@ -63,8 +63,8 @@ class Model:
 
     @property
     def editions(self) -> tuple[tuple[ModelFile, ...], ...]:
-        """The sets of files, any of which is this model: the hub's, and our conversion where there is one."""
-        return (self.files,) if self.converted is None else (self.files, (self.converted,))
+        """The sets of files, any of which is this model: as named on the hub, and in 8 bits."""
+        return (self.files,) if self.eight_bit in {None, self.files[0]} else (self.files, (self.eight_bit,))
 
 
 @functools.cache
@@ -73,17 +73,10 @@ def models() -> tuple[Model, ...]:
     text = resources.files("v2t.weights").joinpath("catalogue.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
     ggml = document[GGML]
-    converted = document["converted"]
+    single = {name: ModelFile(f"ggml-{name}.bin", **facts) for name, facts in ggml["files"].items()}
     single_files = [
-        Model(
-            name,
-            GGML,
-            ggml["repository"],
-            ggml["revision"],
-            (ModelFile(f"ggml-{name}.bin", **facts),),
-            ModelFile(f"ggml-{name}-q8_0-v2t.bin", **converted[name]) if name in converted else None,
-        )
-        for name, facts in ggml["files"].items()
+        Model(name, GGML, ggml["repository"], ggml["revision"], (file,), single.get(_eight_bit_name(name)))
+        for name, file in single.items()
     ]
     folders = [
         Model(name, CT2, entry["repository"], entry["revision"], _files(entry["files"]))
@@ -123,6 +116,10 @@ def memory_bytes(name: str, model_format: str) -> int:
     """
     weights = max(file.size_bytes for file in find_model(name, model_format).files)
     return _ENGINE_BYTES[model_format] + round(_BYTES_A_WEIGHT_BYTE[model_format] * weights)
+
+
+def _eight_bit_name(name: str) -> str:
+    return name if name.endswith("-q8_0") else f"{name}-q8_0"
 
 
 def _files(table: Mapping[str, Mapping[str, Any]]) -> tuple[ModelFile, ...]:

@@ -5,6 +5,7 @@ The binary layout is that of ctranslate2/specs/model_spec.py, `_serialize`, bina
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections.abc import Iterator
@@ -27,7 +28,6 @@ _TYPES: dict[int, np.dtype[Any]] = {
     3: np.dtype("<i4"),
     4: np.dtype("<f2"),
 }
-_END_OF_TEXT = "<|endoftext|>"
 
 
 def read_variables(model: Path) -> dict[str, Array]:
@@ -36,9 +36,8 @@ def read_variables(model: Path) -> dict[str, Array]:
     Raises:
         ModelCorrupted: another kind of file, or a damaged one.
     """
-    data = np.memmap(model, np.uint8, "r")
     try:
-        return _Reader(data).variables()
+        return _Reader(np.memmap(model, np.uint8, "r")).variables()
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise ModelCorrupted(f"{model} is not a Whisper model of CTranslate2; pull it again.") from error
 
@@ -58,12 +57,13 @@ def read_vocabulary(folder: Path) -> list[str]:
     raise ModelCorrupted(f"{folder} holds no vocabulary; pull the model again.")
 
 
-def text_tokens(vocabulary: list[str]) -> list[bytes]:
-    """The bytes of each token that stands for text; the special ones, from `<|endoftext|>` on, are left out."""
+def token_bytes(token: str) -> bytes:
+    """The bytes of the text that a token stands for."""
     as_byte = _byte_of_character()
-    return [bytes(as_byte[mark] for mark in token) for token in vocabulary[: vocabulary.index(_END_OF_TEXT)]]
+    return bytes(as_byte[character] for character in token)
 
 
+@functools.cache
 def _byte_of_character() -> dict[str, int]:
     """Byte-level BPE writes printable Latin-1 as itself, every other byte as a character from U+0100 on.
 

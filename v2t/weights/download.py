@@ -24,7 +24,6 @@ _TIMEOUT = httpx.Timeout(30, connect=5)
 _CONNECTIONS = 5
 """A download may take so many when each but the last breaks off in the middle."""
 
-_CHUNK_BYTES = 1 << 20
 _BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
@@ -134,7 +133,7 @@ class Download:
     def _write(self, response: httpx.Response, on_bytes: OnBytes) -> None:
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
         with self._partial.open("ab" if resumed else "wb") as output:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_bytes():
                 output.write(chunk)
                 on_bytes(output.tell())
                 if output.tell() > self._file.size_bytes:

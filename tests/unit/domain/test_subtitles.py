@@ -119,8 +119,8 @@ def test_text_without_words_is_cut_and_timed_in_proportion() -> None:
 
 
 def test_what_stands_unspaced_beside_a_word_is_not_parted_from_it() -> None:
-    words = [Word("a" * 40, 0.0, 3.0, 0.9), Word("twenty", 3.0, 3.5, 0.9), Word("-five", 3.5, 4.0, 0.9, spaced=False)]
-    assert lines(cut_cues(transcript(words), LIMITS)) == [("a" * 40, "twenty-five")]
+    words = [Word("a" * 35, 0.0, 3.0, 0.9), Word("twenty", 3.0, 3.5, 0.9), Word("-five", 3.5, 4.0, 0.9, spaced=False)]
+    assert lines(cut_cues(transcript(words), LIMITS)) == [("a" * 35, "twenty-five")]
 
 
 def test_a_word_wider_than_a_line_is_shown_whole() -> None:

@@ -43,11 +43,11 @@ def make_media(tmp_path: Path) -> MakeMedia:
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w", format=container_format) as container:
-            video = None
-            if video_seconds:
-                video = container.add_stream("mpeg4", rate=25)
+            video = container.add_stream("mpeg4", rate=25) if video_seconds else None
+            if video:
                 video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
             stream = container.add_stream(codec, rate=rate, layout=layout)
+            assert isinstance(stream, av.AudioStream)
             if video:
                 _write_video(container, video, video_seconds)
             resampler = av.AudioResampler(stream.format.name, layout, rate)

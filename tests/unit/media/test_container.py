@@ -16,6 +16,13 @@ from v2t.media.container import open_media
 
 Make = Callable[..., Path]
 
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT10S"><Period>'
+    '<AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1000"><BaseURL>{target}</BaseURL>'
+    '<SegmentBase indexRange="0-100"/></Representation></AdaptationSet></Period></MPD>'
+)
+
 
 def facts(path: Path) -> tuple[str, float, float]:
     with open_media(path) as media:
@@ -39,6 +46,7 @@ def picture() -> av.VideoFrame:
 def write_pictures(path: Path, codec: str, pixels: str, *, container_format: str | None = None) -> None:
     with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=25)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 64, pixels
         container.mux(stream.encode(picture().reformat(format=pixels)))
         container.mux(stream.encode(None))
@@ -131,10 +139,7 @@ def test_a_hostile_name_changes_nothing(tmp_path: Path, name: str) -> None:
         "ffconcat version 1.0\nfile '{target}'\n",
         "[playlist]\nFile1={target}\nNumberOfEntries=1\n",
         "{target}\n",
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-        'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT10S"><Period>'
-        '<AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1000"><BaseURL>{target}</BaseURL>'
-        '<SegmentBase indexRange="0-100"/></Representation></AdaptationSet></Period></MPD>',
+        DASH,
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\na=control:{target}\n",
     ],
 )

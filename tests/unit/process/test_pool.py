@@ -311,3 +311,19 @@ def test_a_child_dies_with_its_parent_however_that_dies() -> None:
         assert is_alive(child)
         process.kill()
     asyncio.run(until_gone(child))
+
+
+async def test_cancelling_works_at_any_moment_of_a_talkative_job(pool: ChildPool) -> None:
+    async def cancel_at_the_first_event() -> None:
+        heard = asyncio.Event()
+        task = asyncio.create_task(
+            pool.run("support.child_jobs:count", {"events": 100_000}, lambda _: heard.set(), stall_seconds=20)
+        )
+        await heard.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    for _ in range(20):
+        await cancel_at_the_first_event()
+        assert pool.pids == ()

@@ -1,0 +1,95 @@
+# The front door: `make help` lists what there is. Needs Python 3.11 to 3.13 and GNU make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# What is installed was read from these; a stamp older than one of them means: install again.
+LOCAL := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
+
+# A complete lock with hashes makes pip's resolver unneeded. Bytecode is written when a module is first imported.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
+INSTALL_V2T = $(PIP_INSTALL) --no-build-isolation --editable . >&2
+
+UV ?= $(BIN)/uv
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --group build $(if $(UPGRADE),--upgrade)
+
+CHECKS := check-format check-rules check-types check-layers check-yaml check-docs
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev format check $(CHECKS) test durability bench docs lock build clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+install: $(LOCAL) ## Set up .venv to transcribe on this machine
+install-dev: $(DEV) ## Set up .venv to work on v2t as well
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+		echo "v2t needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is not one; name it: make PYTHON=python3.12 ..." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(LOCAL): requirements/local.txt pyproject.toml | $(BIN)/pip
+	@echo "setting up $(VENV) (once, about 450 MB to download)" >&2
+	@$(PIP_INSTALL) --require-hashes --requirement requirements/local.txt >&2
+	@$(INSTALL_V2T)
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/pip
+	@echo "setting up $(VENV) for development (once, about 500 MB to download)" >&2
+	@$(PIP_INSTALL) --require-hashes --requirement requirements/dev.txt >&2
+	@$(INSTALL_V2T)
+	@touch $(LOCAL) $@
+
+format: $(DEV) ## Format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: $(DEV) ## Everything that reads the code without running it (under a minute)
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target $(CHECKS)
+
+check-types: $(DEV)
+	$(BIN)/mypy
+check-format: $(DEV)
+	$(BIN)/ruff format --check .
+check-rules: $(DEV)
+	$(BIN)/ruff check .
+check-layers: $(DEV)
+	$(BIN)/lint-imports
+check-yaml: $(DEV)
+	$(BIN)/yamllint --strict .
+check-docs: $(DEV)
+	$(BIN)/python docs/generate.py --check
+
+test: $(DEV) ## The quick tests (under 5 minutes on 2 cores)
+	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+durability: $(DEV) ## Kill real processes in the middle of real work, and look at the result
+	$(BIN)/pytest -m durability
+
+bench: $(DEV) ## Measure speed, words, overhead, memory and stamps; print a table
+	@PYTHONPATH=tests $(BIN)/python -m bench.run $(BENCH)
+
+docs: $(DEV) ## Write docs/commands.md and docs/configuration.md from the code
+	$(BIN)/python docs/generate.py
+
+lock: | $(DEV) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes newer versions)
+	$(COMPILE) --all-extras --output-file requirements/dev.txt
+	$(COMPILE) --extra local --extra faster-whisper --extra models --constraints requirements/dev.txt \
+		--output-file requirements/local.txt
+
+build: $(DEV) ## Make wheel and source archive in dist/
+	rm -rf dist
+	$(BIN)/hatchling build -d dist
+
+clean: ## Remove everything that make made, .venv too
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find v2t tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,149 @@
+"""A real Temporal server with the doubles of the ports behind the real workflow and activities."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from temporalio.api.enums.v1 import EventType
+
+from v2t.activities.transcription import TranscriptionActivities
+from v2t.client import Client
+from v2t.domain.errors import ClusterUnreachable, V2TError
+from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, transcript_key
+from v2t.domain.ports import AudioTools, EngineResult, OnProgress
+from v2t.domain.transcript import Segment, Transcript, Word, from_document
+from v2t.process.service import Service
+from v2t.testing import MemoryJobRecords, MemoryObjectStore
+from v2t.worker.runtime import running_workers
+
+NAMESPACE = "v2t"
+
+
+@contextmanager
+def temporal_server(folder: Path) -> Iterator[str]:
+    """A development server that keeps nothing; yields its address."""
+    program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
+    assert program, "no Temporal development server is installed"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
+    service = Service((*command, "--namespace", NAMESPACE, "--log-level", "error"), folder / "temporal.log")
+    service.start()
+    try:
+        asyncio.run(_until_it_answers(f"127.0.0.1:{port}"))
+        yield f"127.0.0.1:{port}"
+    finally:
+        asyncio.run(service.stop())
+
+
+async def _until_it_answers(address: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await (await Client.connect(address, NAMESPACE)).ping()
+            except ClusterUnreachable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+class ScriptedTranscriber:
+    """A Transcriber that does with each chunk what the test says, and remembers what it was asked.
+
+    Args:
+        answer: the language it hears in a chunk, or what goes wrong with it; called for every attempt.
+    """
+
+    name = "scripted"
+
+    def __init__(self, answer: Callable[[Chunk, int], str | V2TError] = lambda _chunk, _attempt: "en") -> None:
+        self.asked: list[tuple[int, str]] = []
+        """Chunk index and forced language, for every attempt."""
+        self.cancelled = 0
+        self.running = 0
+        self.most_running = 0
+        self.hold: asyncio.Event | None = None
+        """While it is set up and not set, no chunk is answered."""
+        self._answer = answer
+
+    async def transcribe(
+        self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
+    ) -> EngineResult:
+        assert audio.read_bytes().startswith(b"RIFF")
+        self.asked.append((chunk.index, options.language))
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            on_progress(0.5)
+            if self.hold:
+                await self.hold.wait()
+            else:
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        answer = self._answer(chunk, sum(index == chunk.index for index, _ in self.asked))
+        if isinstance(answer, V2TError):
+            raise answer
+        text = f"chunk{chunk.index}"
+        segment = Segment(1.0, 2.0, text, (Word(text, 1.0, 2.0, 0.9),), 0.9)
+        return EngineResult((segment,), options.language or answer, 0.9, 0.5)
+
+
+@dataclass
+class FakeCluster:
+    """A client, and what its worker works with."""
+
+    client: Client
+    transcriber: ScriptedTranscriber
+    store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
+    records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
+
+    async def submit(self, language: str = "") -> TranscribeRequest:
+        """Submit a recording that nobody has submitted before."""
+        audio = AudioRef(uuid.uuid4().hex, 4, "talk.wav")
+        self.store.put_bytes(audio.key, b"RIFF")
+        request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language))
+        await self.client.submit(request)
+        return request
+
+    def transcript(self, request: TranscribeRequest) -> Transcript:
+        return from_document(json.loads(self.store.get_bytes(transcript_key(request.job_id))))
+
+    async def event_types(self, request: TranscribeRequest) -> list[str]:
+        """The job's history: the name of each event."""
+        history = await self.client.temporal.get_workflow_handle(request.job_id).fetch_history()
+        return [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events]
+
+
+@asynccontextmanager
+async def fake_cluster(
+    address: str, transcriber: ScriptedTranscriber, audio_tools: AudioTools, *, slots: int = 4
+) -> AsyncIterator[FakeCluster]:
+    """A client of the server at `address` and a worker for it."""
+    cluster = FakeCluster(await Client.connect(address, NAMESPACE), transcriber)
+    async with running_worker(cluster, audio_tools, slots=slots):
+        yield cluster
+
+
+@asynccontextmanager
+async def running_worker(cluster: FakeCluster, audio_tools: AudioTools, *, slots: int = 4) -> AsyncIterator[None]:
+    with tempfile.TemporaryDirectory() as scratch:
+        activities = TranscriptionActivities(
+            cluster.store, cluster.records, audio_tools, lambda _name: cluster.transcriber, Path(scratch)
+        )
+        async with running_workers(cluster.client, activities, slots):
+            yield
