@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import json
 import os
 import shutil
@@ -175,7 +176,8 @@ async def _owned(
             stack.push_async_callback(workshop.close)
             if model:
                 workshop.warm_up(provider, model)
-            threading.Thread(target=_open_quietly, args=(records,), daemon=True).start()
+        # In a thread, because the children must be started meanwhile: importing the SDK takes half a second.
+        await asyncio.to_thread(importlib.import_module, "v2t.worker.runtime")
         client = await _connect(service, f"{_LOOPBACK}:{port}", settings.cluster.namespace)
         service.keep_running()
         await stack.enter_async_context(_worker(client, workshop))
@@ -183,6 +185,8 @@ async def _owned(
         ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
         _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
         if workshop:
+            # The first jobs compute in children now: time to load the database library, which takes half a second.
+            threading.Thread(target=_open_quietly, args=(records,), daemon=True).start()
             await _expire_audio(settings, client, store)
         yield Cluster(client, store, records, owned=True, slots=workshop.slots if workshop else 0)
 

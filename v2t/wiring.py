@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from v2t.domain.ports import JobRecords, ObjectStore
 from v2t.providers.table import load_class, resolve_provider
 
 if TYPE_CHECKING:
+    from v2t.activities.transcription import TranscriptionActivities
     from v2t.config import Settings
     from v2t.providers.engine import LocalEngine
     from v2t.storage.objects import DirectoryObjectStore
@@ -69,11 +71,12 @@ class Workshop:
     """
 
     def __init__(self, settings: Settings, store: ObjectStore, records: JobRecords) -> None:
-        from v2t.activities.transcription import TranscriptionActivities
         from v2t.media.tools import ConfinedAudioTools
         from v2t.process.pool import ChildPool
 
         self._settings = settings
+        self._store = store
+        self._records = records
         self.slots = engine_slots(settings)
         self._engine_pool = ChildPool(
             self.slots,
@@ -92,12 +95,18 @@ class Workshop:
             stall_seconds=settings.audio.decode_stall_seconds,
             limit_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
         )
-        scratch = settings.standalone.folder / "scratch"
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._models = open_models(settings)
         self._engines: dict[str, LocalEngine] = {}
         self._warming: list[asyncio.Task[None]] = []
-        self.activities = TranscriptionActivities(store, records, self._audio_tools, self.open_transcriber, scratch)
+
+    @cached_property
+    def activities(self) -> TranscriptionActivities:
+        """The steps of jobs; made when asked for, as they load the Temporal SDK."""
+        from v2t.activities.transcription import TranscriptionActivities
+
+        scratch = self._settings.standalone.folder / "scratch"
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return TranscriptionActivities(self._store, self._records, self._audio_tools, self.open_transcriber, scratch)
 
     def open_transcriber(self, name: str) -> LocalEngine:
         """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""

@@ -119,8 +119,9 @@ def test_text_without_words_is_cut_and_timed_in_proportion() -> None:
 
 
 def test_what_stands_unspaced_beside_a_word_is_not_parted_from_it() -> None:
-    words = [Word("a" * 35, 0.0, 3.0, 0.9), Word("twenty", 3.0, 3.5, 0.9), Word("-five", 3.5, 4.0, 0.9, spaced=False)]
-    assert lines(cut_cues(transcript(words), LIMITS)) == [("a" * 35, "twenty-five")]
+    words = [Word("a" * 12, 0.0, 1.0, 0.9), Word("b" * 12, 1.0, 2.0, 0.9), Word("-" + "c" * 13, 2.0, 3.0, 0.9, False)]
+    cues = cut_cues(transcript(words), SubtitleLimits(max_line_width=30))
+    assert lines(cues) == [("a" * 12, "b" * 12 + "-" + "c" * 13)]
 
 
 def test_a_word_wider_than_a_line_is_shown_whole() -> None:

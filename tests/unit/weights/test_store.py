@@ -120,6 +120,14 @@ def test_a_broken_off_pull_goes_on_with_the_next(models: ModelStore, hub: FileSe
     assert [seen.path.rpartition("/")[2] for seen in hub.seen].count("config.json") == 1
 
 
+def test_what_a_former_pull_left_does_not_end_up_beside_the_model(models: ModelStore, tmp_path: Path) -> None:
+    incoming = tmp_path / "models/.incoming/ggml-small"
+    incoming.mkdir(parents=True)
+    (incoming / "another.bin.partial").write_bytes(b"left over")
+    path = models.ensure("small", "ggml")
+    assert sorted(file.name for file in path.parent.iterdir()) == [".verified.json", "ggml-small.bin"]
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: data[:-1] + b"!", lambda data: b""])
 def test_a_damaged_placed_file_is_refused(models: ModelStore, damage: Callable[[bytes], bytes]) -> None:
     path = models.ensure("small", "ggml")
