@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from v2t.domain.languages import is_spaced
+
 SCHEMA = "v2t.transcript/1"
 
 
@@ -82,8 +84,9 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The plain text, segments joined by single spaces."""
-        return " ".join(segment.text.strip() for segment in self.segments if segment.text.strip())
+        """The plain text on one line, without spaces between segments where the language has none."""
+        gap = " " if self.translated or is_spaced(self.language or "") else ""
+        return gap.join(segment.text.strip() for segment in self.segments if segment.text.strip())
 
 
 def to_document(transcript: Transcript) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _BYTES_A_WEIGHT_BYTE = {CT2: 1.4, GGML: 1.3}
 """The peak resident memory of an engine process is about a constant and a multiple of its weights file.
 
 Measured for tiny.en and base on x86-64 with one thread and word times, on 60 s of speech: faster-whisper in int8
-311 and 354 MiB, of which base takes 320 while it loads, since it reads 16-bit weights; whisper.cpp with 8-bit weights
+303 and 346 MiB, of which base takes 320 while it loads, since it reads 16-bit weights; whisper.cpp with 8-bit weights
 234 and 294 MiB. The line lies just above these.
 """
 

@@ -27,7 +27,16 @@ with workflow.unsafe.imports_passed_through():
         TranscribeResult,
         choose_language,
     )
-    from v2t.workflows import policies
+    from v2t.workflows.policies import (
+        CHUNKS_IN_FLIGHT,
+        CPU_QUEUE,
+        FIRST_WINDOW_SECONDS,
+        HEARTBEAT_TIMEOUT,
+        QUEUE,
+        RETRY,
+        STEP_TIMEOUT,
+        WINDOW_GROWTH,
+    )
 
 
 @workflow.defn(name="TranscribeFile")
@@ -44,7 +53,7 @@ class TranscribeFile:
         self._decode_seconds = 0.0
         self._duration_seconds = 0.0
         self._finished: dict[int, Chunk] = {}
-        self._slots = asyncio.Semaphore(policies.CHUNKS_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
 
     @workflow.run
     async def run(self, _request: TranscribeRequest) -> TranscribeResult:
@@ -73,7 +82,7 @@ class TranscribeFile:
         return self._request
 
     async def _transcribe(self) -> TranscribeResult:
-        cut = await self._cut(start=0.0, window=policies.FIRST_WINDOW_SECONDS)
+        cut = await self._cut(start=0.0, window=FIRST_WINDOW_SECONDS)
         self._stage = Stage.TRANSCRIBING
         if cut.finished and len(cut.chunks) == 1:
             return await self._transcribe_short(cut.chunks[0])
@@ -86,20 +95,20 @@ class TranscribeFile:
         return await workflow.execute_activity_method(
             TranscriptionActivities.merge_transcript,
             replace(self._merge_request(), results=results, language=language, language_probability=probability),
-            task_queue=policies.QUEUE,
-            start_to_close_timeout=policies.STEP_TIMEOUT,
-            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-            retry_policy=policies.RETRY,
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
         )
 
     async def _cut(self, start: float, window: float) -> Cut:
         cut = await workflow.execute_activity_method(
             TranscriptionActivities.cut_audio,
             CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks)),
-            task_queue=policies.QUEUE,
-            start_to_close_timeout=policies.STEP_TIMEOUT,
-            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-            retry_policy=policies.RETRY,
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         self._chunks.extend(cut.chunks)
@@ -113,22 +122,22 @@ class TranscribeFile:
         return await workflow.execute_activity_method(
             TranscriptionActivities.transcribe_short,
             ShortRequest(chunk, self._merge_request()),
-            task_queue=policies.CPU_QUEUE,
-            start_to_close_timeout=policies.STEP_TIMEOUT,
-            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-            retry_policy=policies.RETRY,
+            task_queue=CPU_QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
 
     async def _transcribe_chunks(self, cut: Cut) -> tuple[ChunkResult, ...]:
         """Transcribe each chunk while the rest of the file is still being cut."""
-        window = policies.FIRST_WINDOW_SECONDS
+        window = FIRST_WINDOW_SECONDS
         tasks = [
             asyncio.create_task(self._transcribe_chunk(chunk, self._request.options.language)) for chunk in cut.chunks
         ]
         try:
             while not cut.finished:
-                window *= policies.WINDOW_GROWTH
+                window *= WINDOW_GROWTH
                 cut = await self._cut(cut.next_start, window)
                 tasks += [
                     asyncio.create_task(self._transcribe_chunk(chunk, self._request.options.language))
@@ -146,10 +155,10 @@ class TranscribeFile:
             result = await workflow.execute_activity_method(
                 TranscriptionActivities.transcribe_chunk,
                 ChunkRequest(self._request.job_id, chunk, replace(self._request.options, language=language)),
-                task_queue=policies.CPU_QUEUE,
-                start_to_close_timeout=policies.STEP_TIMEOUT,
-                heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-                retry_policy=policies.RETRY,
+                task_queue=CPU_QUEUE,
+                start_to_close_timeout=STEP_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         self._finished[chunk.index] = chunk
@@ -190,7 +199,7 @@ class TranscribeFile:
         await workflow.execute_activity_method(
             TranscriptionActivities.record_failure,
             request,
-            task_queue=policies.QUEUE,
-            start_to_close_timeout=policies.STEP_TIMEOUT,
-            retry_policy=policies.RETRY,
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            retry_policy=RETRY,
         )

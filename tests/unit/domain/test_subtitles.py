@@ -83,6 +83,15 @@ def test_it_is_not_extended_into_the_next_cue() -> None:
     assert first.end_ms == second.start_ms - 84
 
 
+def test_a_sentence_that_would_be_shown_too_briefly_shares_a_cue() -> None:
+    after = speak("Then we left the house.", start=0.88)
+    assert lines(cut_cues(transcript([Word("Go.", 0.0, 0.3, 0.9), *after]), LIMITS)) == [
+        ("Go. Then we left the house.",)
+    ]
+    later = speak("Then we left the house.", start=0.93)
+    assert len(cut_cues(transcript([Word("Go.", 0.0, 0.3, 0.9), *later]), LIMITS)) == 2
+
+
 def test_nothing_is_shown_after_the_end_of_the_source() -> None:
     words = speak("Extraordinarily quick remarks follow.", 40.0)
     (cue,) = cut_cues(transcript(words, duration=words[-1].end), LIMITS)

@@ -7,7 +7,6 @@ import pytest
 from v2t.domain.errors import AudioRefused
 from v2t.media.resample import Resampler
 
-
 SCALES = {"u8": (np.uint8, 128, 128), "s16": (np.int16, 32767, 0), "fltp": (np.float32, 1, 0)}
 
 
