@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -41,6 +42,9 @@ from v2t.workflows.policies import QUEUE
 from v2t.workflows.transcribe_file import TranscribeFile
 
 Handle = WorkflowHandle[TranscribeFile, TranscribeResult]
+
+_QUERY_TIMEOUT = timedelta(seconds=2)
+"""A worker answers in milliseconds; where none runs, who watches must not wait for the SDK's own half minute."""
 
 _STATES = {
     WorkflowExecutionStatus.RUNNING: JobState.RUNNING,
@@ -195,7 +199,7 @@ class Client:
     async def _progress(self, job_id: str) -> Progress | None:
         """None while no worker answers the query."""
         try:
-            return await self._handle(job_id).query(TranscribeFile.progress)
+            return await self._handle(job_id).query(TranscribeFile.progress, rpc_timeout=_QUERY_TIMEOUT)
         except (WorkflowQueryFailedError, RPCError):
             return None
 

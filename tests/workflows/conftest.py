@@ -19,11 +19,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> RetryPolicy:
-    """The real policy without its waiting."""
+    """The real policy with fewer attempts and less waiting."""
     policy = RetryPolicy(
         initial_interval=timedelta(milliseconds=10),
         maximum_interval=timedelta(milliseconds=10),
-        maximum_attempts=policies.RETRY.maximum_attempts,
+        maximum_attempts=3,
         non_retryable_error_types=policies.RETRY.non_retryable_error_types,
     )
     monkeypatch.setattr(policies, "RETRY", policy)

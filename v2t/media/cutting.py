@@ -129,11 +129,10 @@ class _Cutter:
         """Cut what can be cut well; with `final`, everything. Returns whether the window is complete."""
         end = self._window.start + self._window.window_seconds
         while len(self._probabilities):
-            here = self.region_start / SAMPLE_RATE
             plan = plan_chunk(
                 self._probabilities,
                 self._levels,
-                seconds=next_chunk_seconds(self._declared_seconds - here, self._length_seconds),
+                seconds=next_chunk_seconds(self.region_start / SAMPLE_RATE, self._length_seconds),
                 final=final,
                 speaking=self._speaking,
             )

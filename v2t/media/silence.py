@@ -60,19 +60,17 @@ def chunk_seconds(total_seconds: float, slots: int, target_seconds: float) -> fl
     if total_seconds <= 0:
         return target_seconds
     rounds = math.ceil(total_seconds / (slots * target_seconds))
-    return max(SHORTEST_CHUNK_SECONDS, total_seconds / (slots * rounds))
+    chunks = max(1, min(slots * rounds, math.floor(total_seconds / SHORTEST_CHUNK_SECONDS)))
+    return max(SHORTEST_CHUNK_SECONDS, total_seconds / chunks)
 
 
-def next_chunk_seconds(remaining_seconds: float, length_seconds: float) -> float:
-    """The wished length of the next chunk: the rest of the file in equal parts of about `length_seconds`.
+def next_chunk_seconds(start_seconds: float, length_seconds: float) -> float:
+    """The wished length of the chunk that begins at `start_seconds`.
 
-    Earlier cuts that came early or late are so made up for. The length itself when the rest is unknown (0 or less).
+    It ends at the next multiple of `length_seconds`, so that cuts that came early or late do not add up.
     """
-    if remaining_seconds <= 0:
-        return length_seconds
-    most = max(1, math.floor(remaining_seconds / SHORTEST_CHUNK_SECONDS))
-    chunks = min(most, max(1, math.ceil(remaining_seconds / length_seconds - 0.25)))
-    return max(SHORTEST_CHUNK_SECONDS, remaining_seconds / chunks)
+    end = (round(start_seconds / length_seconds) + 1) * length_seconds
+    return max(SHORTEST_CHUNK_SECONDS, end - start_seconds)
 
 
 def find_speech(probabilities: Probabilities, *, speaking: bool = False) -> Mask:

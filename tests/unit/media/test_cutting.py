@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from v2t.domain.errors import AudioRefused, EmptyInput, NotAudio, StorageFull
 from v2t.media.cutting import cut_window
+from v2t.media.voice import Frames
 
 Wave = NDArray[np.int16]
 Make = Callable[..., Path]
@@ -143,6 +144,22 @@ def test_windows_lose_and_double_no_sample_and_hear_the_same(
         for first, end in spans:
             mask[first:end] = True
     assert int((heard != heard_in_parts).sum()) < 0.1 * 16_000
+
+
+def test_a_window_that_begins_within_speech_knows_it(
+    cutting: Cutting, make_wav: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubtful:
+        """Is sure of speech in the first frame, and never again that it is over."""
+
+        def listen(self, samples: Wave) -> Frames:
+            probabilities = np.full(-(-len(samples) // 512), 0.4, np.float32)
+            probabilities[0] = 0.9
+            return Frames(probabilities, np.full(len(probabilities), -20, np.float32))
+
+    monkeypatch.setattr("v2t.media.cutting.VoiceDetector", Doubtful)
+    path = make_wav("a.wav", hiss(16))
+    assert pieces_of(cutting.window(path, start=8.0)) == [(8 * 16_000, 16 * 16_000)]
 
 
 def test_windows_of_an_encoded_file_join_to_the_sample(cutting: Cutting, make_media: Make, reading: Wave) -> None:

@@ -64,6 +64,13 @@ def test_speech_after_digital_silence_is_heard_like_speech_at_the_start(
     assert float(heard[before + 5 : before + frames].max()) < 0.05
 
 
+def test_the_network_hears_half_a_second_of_silence_before_the_next_sound() -> None:
+    peaks = np.zeros(300, np.int32)
+    peaks[[0, 250]] = 5000
+    alive = VoiceDetector()._find_alive(peaks)
+    assert np.flatnonzero(~alive).tolist() == list(range(95, 234))
+
+
 def test_pauses_in_very_quiet_speech_are_not_taken_for_dead_silence(speech: Wave) -> None:
     quiet = np.round(speech * 0.001).astype(np.int16)
     detector = VoiceDetector()
