@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,6 +28,7 @@ from temporalio.exceptions import (
     TerminatedError,
     WorkflowAlreadyStartedError,
 )
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from v2t.domain.errors import (
@@ -82,7 +85,7 @@ class Client:
             ClusterUnreachable: nobody answers there.
         """
         try:
-            return cls(await TemporalClient.connect(address, namespace=namespace))
+            return cls(await TemporalClient.connect(address, namespace=namespace, runtime=_runtime()))
         except RuntimeError as error:
             raise ClusterUnreachable(
                 f"Temporal does not answer at {address}; is the cluster up? (`v2t up` starts the embedded one)"
@@ -202,6 +205,14 @@ class Client:
             return await self._handle(job_id).query(TranscribeFile.progress, rpc_timeout=_QUERY_TIMEOUT)
         except (WorkflowQueryFailedError, RPCError):
             return None
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """The SDK's native part, its log forwarded: by itself it would write to stdout, which is for results."""
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    log = LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
+    return Runtime(telemetry=TelemetryConfig(logging=log))
 
 
 async def _view(description: WorkflowExecutionDescription, progress: Progress | None) -> JobView:

@@ -100,20 +100,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ClusterSettings(_Section):
-    """The Temporal cluster that runs the jobs."""
-
-    address: str = Field(
-        default="",
-        pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
-        description="Host and port of the Temporal server; empty: v2t runs one of its own on this machine.",
-        examples=["temporal.example.org:7233"],
-    )
-    namespace: str = Field(
-        default="v2t", pattern=r"^[A-Za-z0-9._-]+$", description="Temporal namespace of the jobs.", examples=["v2t"]
-    )
-
-
 class StandaloneSettings(_Section):
     """What v2t keeps when it runs on one machine without a cluster."""
 
@@ -124,6 +110,9 @@ class StandaloneSettings(_Section):
     )
     keep_audio_days: int = Field(
         default=7, ge=0, le=36_500, description="Days a recording is kept; transcripts stay.", examples=[30]
+    )
+    namespace: str = Field(
+        default="v2t", pattern=r"^[A-Za-z0-9._-]+$", description="Temporal namespace of the jobs.", examples=["v2t"]
     )
     port: int = Field(
         default=0,
@@ -214,7 +203,6 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
     )
 
-    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     standalone: StandaloneSettings = Field(default_factory=StandaloneSettings)
     models: ModelsSettings = Field(default_factory=ModelsSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 1024 * 1024
 _MEDIA_CHILDREN = 2
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_CHILD_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # v2t connects to nobody it was not told to; by default these libraries would
+    "HF_HUB_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 
 
 def open_store(settings: Settings) -> DirectoryObjectStore:
@@ -82,10 +88,10 @@ class Workshop:
             self.slots,
             budget_bytes=available_memory(),
             idle_seconds=settings.engine.idle_unload_seconds,
-            environment={**_ONE_THREAD, "OMP_NUM_THREADS": str(settings.engine.threads), "HF_HUB_OFFLINE": "1"},
+            environment={**_CHILD_ENVIRONMENT, "OMP_NUM_THREADS": str(settings.engine.threads)},
         )
         self._media_pool = ChildPool(
-            _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_ONE_THREAD
+            _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_CHILD_ENVIRONMENT
         )
         self._audio_tools = ConfinedAudioTools(
             self._media_pool,

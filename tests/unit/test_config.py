@@ -99,8 +99,8 @@ def test_a_tilde_is_the_home_folder(home: Path) -> None:
         ),
         ("engine = 2", "v2t.toml:1: engine is a section; set its keys"),
         (
-            "[cluster]\naddress = 'http://x'",
-            "v2t.toml:2: cluster.address is not well formed; an example is temporal.example.org:7233",
+            "[models]\nhub = 'ftp://x'",
+            "v2t.toml:2: models.hub is not well formed; an example is https://models.example.org",
         ),
         ("[models]\nfolder = 'data'", "v2t.toml:2: models.folder: a folder must be absolute or begin with ~"),
         (

@@ -163,6 +163,7 @@ def _prepare_model(settings: Settings, model: str, model_format: str) -> None:
     from v2t import standalone, wiring
 
     models = wiring.open_models(settings)
+    standalone.prepare_folder(settings.standalone.folder)
     if models.model_path(model, model_format) is None:
         standalone.prepare_folder(settings.models.folder)
         with download_bar(f"getting the model {model} for the first time") as report:

@@ -119,7 +119,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class CutRequest:
-    """Cut a window of the source: from `start` (seconds of audio decoded before) for `window_seconds`.
+    """Cut a window of the source: from `start`, in seconds of its timeline, for about `window_seconds`.
 
     Windows let transcription begin before a long file is decoded to its end. `first_index` numbers the chunks.
     """

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,10 +28,12 @@ class Service:
     Args:
         command: its argv.
         log: file that receives what it prints.
+        environment: variables on top of this process's own.
     """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = tuple(command)
+        self._environment = dict(environment or {})
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -54,6 +56,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self._environment},
                 start_new_session=True,
                 preexec_fn=_death_signal(os.getpid()),  # noqa: PLW1509 - it only makes system calls
             )
