@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,21 @@ class RefusingTools(FakeAudioTools):
 class SilentTools(FakeAudioTools):
     async def cut(self, source: object, request: CutRequest, folder: object, on_progress: OnProgress) -> Cut:
         return Cut((), (Piece(0.0, 30.0),), 30.0, finished=True, duration_seconds=30.0, warnings=("quiet",))
+
+
+class StubbornTools(FakeAudioTools):
+    """After the first window, cut whatever happens, but only once told that the cancellation is under way."""
+
+    def __init__(self, duration_seconds: float, chunk_seconds: float) -> None:
+        super().__init__(duration_seconds, chunk_seconds)
+        self.cutting = asyncio.Event()
+
+    async def cut(self, source: object, request: CutRequest, folder: object, on_progress: OnProgress) -> Cut:
+        if request.start:
+            self.cutting.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return await super().cut(source, request, folder, on_progress)  # type: ignore[arg-type]
 
 
 async def until_asked(cluster: FakeCluster, calls: int = 1) -> None:
@@ -214,6 +230,20 @@ async def test_cancelling_stops_the_computing_and_is_recorded(server: str, tools
     assert record is not None
     assert (record.state, record.error_code) == (JobState.CANCELLED, "JobCancelled")
     assert not [key for key in cluster.store.list_keys(f"{request.job_id}/") if key.endswith(".wav")]
+
+
+async def test_a_cut_that_is_finished_all_the_same_does_not_undo_the_cancellation(server: str) -> None:
+    tools = StubbornTools(900.0, 60.0)
+    async with fake_cluster(server, ScriptedTranscriber(), tools) as cluster:
+        request = await cluster.submit()
+        await tools.cutting.wait()
+        await cluster.client.cancel(request.job_id)
+        with pytest.raises(JobCancelled):
+            await cluster.client.result(request.job_id)
+        record = cluster.records.get(request.job_id)
+    assert record is not None
+    assert record.state == JobState.CANCELLED
+    assert len(cluster.transcriber.asked) <= 2  # those of the first window
 
 
 async def test_a_cancelled_job_goes_on_from_its_finished_chunks(server: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 import os
 import sys
@@ -45,6 +44,8 @@ class _LazyGroup(click.Group):
 
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
+        import importlib.metadata
+
         sys.stdout.write(f"v2t {importlib.metadata.version('v2t')}\n")
         context.exit()
 

@@ -111,6 +111,9 @@ class TranscribeFile:
             retry_policy=RETRY,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
+        task = asyncio.current_task()
+        if task and task.cancelling():  # the cut was finished before it heard that the job is cancelled
+            raise asyncio.CancelledError
         self._chunks.extend(cut.chunks)
         self._silences.extend(cut.silences)
         self._warnings.update(dict.fromkeys(cut.warnings))
