@@ -19,7 +19,7 @@ from temporalio.api.enums.v1 import EventType
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
 from v2t.domain.errors import ClusterUnreachable, V2TError
-from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, transcript_key
+from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
 from v2t.domain.ports import AudioTools, EngineResult, OnProgress
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.service import Service
@@ -119,6 +119,11 @@ class FakeCluster:
         request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language))
         await self.client.submit(request)
         return request
+
+    async def result(self, request: TranscribeRequest) -> TranscribeResult:
+        """Wait for the job, but not for ever."""
+        async with asyncio.timeout(30):
+            return await self.client.result(request.job_id)
 
     def transcript(self, request: TranscribeRequest) -> Transcript:
         return from_document(json.loads(self.store.get_bytes(transcript_key(request.job_id))))

@@ -73,7 +73,7 @@ async def until_asked(cluster: FakeCluster, calls: int = 1) -> None:
 
 async def test_a_short_file_takes_two_activities_and_few_events(short: FakeCluster) -> None:
     request = await short.submit()
-    result = await short.client.result(request.job_id)
+    result = await short.result(request)
     events = await short.event_types(request)
     assert events.count("ACTIVITY_TASK_SCHEDULED") == 2
     assert len(events) <= 25
@@ -82,7 +82,7 @@ async def test_a_short_file_takes_two_activities_and_few_events(short: FakeClust
 
 async def test_a_finished_job_leaves_a_transcript_a_record_and_no_chunks(short: FakeCluster) -> None:
     request = await short.submit()
-    result = await short.client.result(request.job_id)
+    result = await short.result(request)
     transcript = short.transcript(request)
     record = short.records.get(request.job_id)
     assert (transcript.text, transcript.job_id, transcript.source) == ("chunk0", request.job_id, "talk.wav")
@@ -94,7 +94,7 @@ async def test_a_finished_job_leaves_a_transcript_a_record_and_no_chunks(short: 
 
 async def test_a_long_file_is_transcribed_in_parallel_and_merged_in_order(long: FakeCluster) -> None:
     request = await long.submit()
-    await long.client.result(request.job_id)
+    await long.result(request)
     transcript = long.transcript(request)
     assert sorted(index for index, _ in long.transcriber.asked) == list(range(CHUNKS))
     assert [segment.text for segment in transcript.segments] == [f"chunk{index}" for index in range(CHUNKS)]
@@ -106,7 +106,7 @@ async def test_a_long_file_is_transcribed_in_parallel_and_merged_in_order(long: 
 async def test_no_more_chunks_at_once_than_there_are_slots(server: str) -> None:
     async with fake_cluster(server, ScriptedTranscriber(), LONG, slots=2) as cluster:
         request = await cluster.submit()
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     assert cluster.transcriber.most_running == 2
 
 
@@ -121,14 +121,14 @@ async def test_transcription_begins_before_a_long_file_is_cut_to_its_end(server:
 
     async with fake_cluster(server, transcriber, Slow(900.0, 60.0)) as cluster:
         request = await cluster.submit()
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     assert len(cluster.transcript(request).segments) == CHUNKS
 
 
 async def test_silence_gives_an_empty_transcript_that_says_so(server: str) -> None:
     async with fake_cluster(server, ScriptedTranscriber(), SilentTools()) as cluster:
         request = await cluster.submit()
-        result = await cluster.client.result(request.job_id)
+        result = await cluster.result(request)
     transcript = cluster.transcript(request)
     assert (transcript.text, transcript.language, transcript.duration_seconds) == ("", None, 30.0)
     assert [(span.start, span.end, span.reason.value) for span in transcript.dropped] == [(0.0, 30.0, "no_speech")]
@@ -141,7 +141,7 @@ async def test_a_chunk_that_fails_twice_is_tried_again(server: str, quick_retrie
 
     async with fake_cluster(server, ScriptedTranscriber(answer), LONG) as cluster:
         request = await cluster.submit()
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     attempts = [index for index, _ in cluster.transcriber.asked]
     assert attempts.count(3) == 3
     assert len(attempts) == CHUNKS + 2
@@ -155,7 +155,7 @@ async def test_a_chunk_that_always_fails_ends_the_job_with_its_reason(server: st
     async with fake_cluster(server, ScriptedTranscriber(answer), LONG) as cluster:
         request = await cluster.submit()
         with pytest.raises(EngineCrashed, match="attempt 3"):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         record = cluster.records.get(request.job_id)
     assert record is not None
     assert (record.state, record.error_code) == (JobState.FAILED, "EngineCrashed")
@@ -166,7 +166,7 @@ async def test_what_cannot_get_better_fails_at_once_with_its_name(server: str) -
     async with fake_cluster(server, ScriptedTranscriber(), RefusingTools()) as cluster:
         request = await cluster.submit()
         with pytest.raises(NotAudio, match=r"talk\.wav is a text file"):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         record = cluster.records.get(request.job_id)
         events = await cluster.event_types(request)
         view = await cluster.client.describe(request.job_id)
@@ -185,7 +185,7 @@ async def test_one_chunk_that_cannot_work_ends_the_others(server: str) -> None:
     async with fake_cluster(server, transcriber, LONG) as cluster:
         request = await cluster.submit()
         with pytest.raises(ModelCorrupted, match="bad file"):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
     assert transcriber.running == 0
     assert [index for index, _ in transcriber.asked].count(1) == 1
 
@@ -198,9 +198,9 @@ async def test_a_failed_job_goes_on_from_its_finished_chunks(server: str) -> Non
     async with fake_cluster(server, transcriber, LONG, slots=1) as cluster:
         request = await cluster.submit()
         with pytest.raises(ModelCorrupted):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         await cluster.client.submit(request)
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
         record = cluster.records.get(request.job_id)
     assert len(transcriber.asked) == CHUNKS + 1
     assert record is not None
@@ -220,7 +220,7 @@ async def test_cancelling_stops_the_computing_and_is_recorded(server: str, tools
         await cluster.client.cancel(request.job_id)
         await until(lambda: transcriber.running == 0, "the computing stops", seconds=2)
         with pytest.raises(JobCancelled):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         took = time.monotonic() - begun
         view = await cluster.client.describe(request.job_id)
         record = cluster.records.get(request.job_id)
@@ -239,7 +239,7 @@ async def test_a_cut_that_is_finished_all_the_same_does_not_undo_the_cancellatio
         await tools.cutting.wait()
         await cluster.client.cancel(request.job_id)
         with pytest.raises(JobCancelled):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         record = cluster.records.get(request.job_id)
     assert record is not None
     assert record.state == JobState.CANCELLED
@@ -255,12 +255,12 @@ async def test_a_cancelled_job_goes_on_from_its_finished_chunks(server: str) -> 
         await until(lambda: transcriber.running, "a chunk is held")
         await cluster.client.cancel(request.job_id)
         with pytest.raises(JobCancelled):
-            await cluster.client.result(request.job_id)
+            await cluster.result(request)
         finished = {key for key in cluster.store.list_keys(f"{request.job_id}/") if key.endswith(".json")}
         transcriber.hold = None
         before = len(transcriber.asked)
         await cluster.client.submit(request)
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     assert len(finished) >= 1
     assert len(transcriber.asked) - before == CHUNKS - len(finished)
     assert len(cluster.transcript(request).segments) == CHUNKS
@@ -270,7 +270,7 @@ async def test_the_language_is_voted_on_and_the_minority_done_again(server: str)
     transcriber = ScriptedTranscriber(lambda chunk, _: "cy" if chunk.index in {2, 7} else "en")
     async with fake_cluster(server, transcriber, LONG) as cluster:
         request = await cluster.submit()
-        result = await cluster.client.result(request.job_id)
+        result = await cluster.result(request)
     assert result.language == "en"
     assert sorted(transcriber.asked[CHUNKS:]) == [(2, "en"), (7, "en")]
     transcript = cluster.transcript(request)
@@ -280,7 +280,7 @@ async def test_the_language_is_voted_on_and_the_minority_done_again(server: str)
 
 async def test_a_language_that_was_told_is_not_voted_on(long: FakeCluster) -> None:
     request = await long.submit(language="de")
-    result = await long.client.result(request.job_id)
+    result = await long.result(request)
     transcript = long.transcript(request)
     assert {language for _, language in long.transcriber.asked} == {"de"}
     assert (result.language, transcript.language_probability) == ("de", 1.0)
@@ -292,19 +292,19 @@ async def test_a_second_submit_joins_the_running_job(short: FakeCluster) -> None
     await until_asked(short)
     await short.client.submit(request)
     short.transcriber.hold.set()
-    first, second = await asyncio.gather(short.client.result(request.job_id), short.client.result(request.job_id))
+    first, second = await asyncio.gather(short.result(request), short.result(request))
     assert first == second
     assert len(short.transcriber.asked) == 1
 
 
 async def test_a_completed_job_is_not_run_again_unless_it_is_asked_for(short: FakeCluster) -> None:
     request = await short.submit()
-    await short.client.result(request.job_id)
+    await short.result(request)
     await short.client.submit(request)
-    await short.client.result(request.job_id)
+    await short.result(request)
     assert len(short.transcriber.asked) == 1
     await short.client.submit(request, again=True)
-    await short.client.result(request.job_id)
+    await short.result(request)
     assert len(short.transcriber.asked) == 2
 
 
@@ -312,13 +312,13 @@ async def test_asking_again_ends_the_run_there_is(short: FakeCluster) -> None:
     short.transcriber.hold = asyncio.Event()
     request = await short.submit()
     await until_asked(short)
-    waiting = asyncio.create_task(short.client.result(request.job_id))
+    waiting = asyncio.create_task(short.result(request))
     await asyncio.sleep(0.1)
     await short.client.submit(request, again=True)
     await until(lambda: short.transcriber.cancelled, "the computing of the old run stops", seconds=3)
     await until_asked(short, 2)
     short.transcriber.hold.set()
-    await short.client.result(request.job_id)
+    await short.result(request)
     with pytest.raises(JobTerminated):
         await waiting
 
@@ -327,7 +327,7 @@ async def test_the_same_content_with_other_parameters_is_another_job(short: Fake
     first = await short.submit()
     second = replace(first, options=replace(first.options, language="de"))
     await short.client.submit(second)
-    await asyncio.gather(short.client.result(first.job_id), short.client.result(second.job_id))
+    await asyncio.gather(short.result(first), short.result(second))
     assert short.transcript(first).language == "en"
     assert short.transcript(second).language == "de"
 
@@ -365,7 +365,7 @@ async def test_a_step_that_is_being_retried_says_why(server: str, quick_retries:
         await until_asked(cluster, 2)
         view = await cluster.client.describe(request.job_id)
         transcriber.hold.set()
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     assert (view.attempt, view.last_failure) == (2, "It died.")
 
 
@@ -380,7 +380,7 @@ async def test_a_job_outlives_its_worker(server: str, quick_retries: RetryPolicy
     assert view.state == JobState.RUNNING
     transcriber.hold = None
     async with running_worker(cluster, SHORT):
-        await cluster.client.result(request.job_id)
+        await cluster.result(request)
     assert cluster.transcript(request).text == "chunk0"
 
 
@@ -396,5 +396,5 @@ async def test_the_job_of_a_terminated_run_says_so(short: FakeCluster) -> None:
     await until_asked(short)
     await short.client.temporal.get_workflow_handle(request.job_id).terminate()
     with pytest.raises(JobTerminated):
-        await short.client.result(request.job_id)
+        await short.result(request)
     short.transcriber.hold.set()

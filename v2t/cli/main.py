@@ -6,11 +6,12 @@ import importlib
 import logging
 import os
 import sys
+from contextlib import suppress
 
 import click
 
 from v2t.cli.output import INTERRUPTED_EXIT_CODE, print_error, say
-from v2t.domain.errors import V2TError
+from v2t.domain.errors import StorageFull, V2TError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("v2t.cli.transcribe:command", "Turn audio or video files into text."),
@@ -22,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("v2t.cli.completion:command", "Print the shell's completion script."),
 }
 """Name → where it lives, and the line that `v2t --help` shows."""
+
+_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 
 
 class _LazyGroup(click.Group):
@@ -76,26 +79,36 @@ def cli(verbose: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line and end the process.
+
+    It does not end the way Python does: threads of the Temporal SDK may call into an interpreter that is being taken
+    down, which aborts the process, a few times in a hundred. All that needs closing is closed before.
+    """
+    code = _run()
+    with suppress(OSError):  # what could not be written has been reported
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run() -> int:
     try:
         code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
-        _leave_interrupted()
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED_EXIT_CODE
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except V2TError as error:
         print_error(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of stdout went away, as `head` does; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        _leave_interrupted()
-
-
-def _leave_interrupted() -> None:
-    say("interrupted")
-    sys.exit(INTERRUPTED_EXIT_CODE)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of stdout went away, as `head` does
+        return 1
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        print_error(StorageFull("The output could not be written: no space left on the disk."))
+        return StorageFull.exit_code
+    return code if isinstance(code, int) else 0

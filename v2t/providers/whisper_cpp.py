@@ -20,6 +20,9 @@ _DETECTION_SAMPLES = 3
 _DETECTION_ENOUGH = 0.9
 """Language detection looks at up to three 30 s samples and stops at the first this sure."""
 
+_PROMPT_TOKENS = 224
+"""Half of Whisper's text context: the most that a prompt may take (whisper.cpp, whisper_full_with_state)."""
+
 _PHRASE_PAUSE_SECONDS = 0.8
 _PHRASE_LONGEST_SECONDS = 12.0
 _PHRASE_ENDS = (".", "?", "!", "…", "。", "？", "！")  # noqa: RUF001 - full-width marks are meant
@@ -51,6 +54,9 @@ def transcribe(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
         language=language,
         translate=payload["translate"],
         initial_prompt=payload["prompt"],
+        # Conditioning on the text before makes loops spread over windows, and is slower (see tests/bench);
+        # the prompt travels the same way, so it needs room when there is one.
+        n_max_text_ctx=_PROMPT_TOKENS if payload["prompt"] else 0,
         # One segment a word, which is how whisper.cpp gives out word times.
         token_timestamps=True,
         max_len=1,

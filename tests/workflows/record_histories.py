@@ -1,0 +1,100 @@
+"""Record how the workflow runs today: `PYTHONPATH=tests python tests/workflows/record_histories.py [NAME...]`.
+
+Each history is a promise to jobs that run while v2t is upgraded: `test_replay.py` replays them all. So record a new
+one for a new path through the workflow, and never replace an old one to make the test pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from support.cluster import FakeCluster, ScriptedTranscriber, fake_cluster, temporal_server
+from support.processes import until
+
+from v2t.domain.errors import EngineCrashed, ModelCorrupted, V2TError
+from v2t.domain.jobs import TranscribeRequest
+from v2t.testing import FakeAudioTools
+
+HISTORIES = Path(__file__).parent / "histories"
+SHORT = FakeAudioTools(10.0)
+LONG = FakeAudioTools(300.0, 60.0)  # five chunks in two windows
+
+Scenario = Callable[[str], Awaitable[tuple[FakeCluster, TranscribeRequest]]]
+
+
+async def _run(
+    address: str, transcriber: ScriptedTranscriber, tools: FakeAudioTools
+) -> tuple[FakeCluster, TranscribeRequest]:
+    async with fake_cluster(address, transcriber, tools) as cluster:
+        request = await cluster.submit()
+        try:
+            await cluster.result(request)
+        except V2TError as error:
+            print(f"  ends with {error.code}")
+        return cluster, request
+
+
+async def short(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), SHORT)
+
+
+async def long(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), LONG)
+
+
+async def retried_chunk(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    transcriber = ScriptedTranscriber(
+        lambda chunk, attempt: EngineCrashed() if chunk.index == 1 and attempt == 1 else "en"
+    )
+    return await _run(address, transcriber, LONG)
+
+
+async def language_vote(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    transcriber = ScriptedTranscriber(lambda chunk, _: "cy" if chunk.index == 2 else "en")
+    return await _run(address, transcriber, LONG)
+
+
+async def failed(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    transcriber = ScriptedTranscriber(lambda chunk, _: ModelCorrupted("bad file") if chunk.index == 3 else "en")
+    return await _run(address, transcriber, LONG)
+
+
+async def cancelled(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    transcriber = ScriptedTranscriber()
+    transcriber.hold = asyncio.Event()
+    async with fake_cluster(address, transcriber, LONG) as cluster:
+        request = await cluster.submit()
+        await until(lambda: transcriber.running == 4, "four chunks are being transcribed")
+        await cluster.client.cancel(request.job_id)
+        try:
+            await cluster.result(request)
+        except V2TError as error:
+            print(f"  ends with {error.code}")
+        return cluster, request
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario for scenario in (short, long, retried_chunk, language_vote, failed, cancelled)
+}
+
+
+async def record(address: str, name: str) -> None:
+    cluster, request = await SCENARIOS[name](address)
+    history = await cluster.client.temporal.get_workflow_handle(request.job_id).fetch_history()
+    (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+    print(f"{name}: {len(history.events)} events")
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(SCENARIOS)
+    with tempfile.TemporaryDirectory() as folder, temporal_server(Path(folder)) as address:
+        for name in names:
+            asyncio.run(record(address, name))
+
+
+if __name__ == "__main__":
+    main()
