@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -37,6 +39,7 @@ from v2t.domain.errors import (
     JobFailed,
     JobNotFound,
     JobTerminated,
+    StorageFull,
     V2TError,
     from_wire,
 )
@@ -44,10 +47,17 @@ from v2t.domain.jobs import JobState, Progress, Stage, TranscribeRequest, Transc
 from v2t.workflows.policies import QUEUE
 from v2t.workflows.transcribe_file import TranscribeFile
 
+Answer = TypeVar("Answer")
 Handle = WorkflowHandle[TranscribeFile, TranscribeResult]
 
 _QUERY_TIMEOUT = timedelta(seconds=2)
 """A worker answers in milliseconds; where none runs, who watches must not wait for the SDK's own half minute."""
+
+_PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 0.3
+"""A crashed server is back within a second; whoever follows a job gives it some more."""
+
+_DATABASE_FULL = "database or disk is full"  # SQLite's words for SQLITE_FULL, which the server passes on
 
 _STATES = {
     WorkflowExecutionStatus.RUNNING: JobState.RUNNING,
@@ -140,18 +150,13 @@ class Client:
             V2TError: the error that it ended with.
         """
         try:
-            return await self._handle(job_id).result()
+            return await _patiently(self._handle(job_id).result, job_id)
         except WorkflowFailureError as error:
             raise _as_v2t_error(error) from error
-        except RPCError as error:
-            raise _as_v2t_error(error, job_id) from error
 
     async def describe(self, job_id: str) -> JobView:
         """State and progress of a job. Raises JobNotFound."""
-        try:
-            description = await self._handle(job_id).describe()
-        except RPCError as error:
-            raise _as_v2t_error(error, job_id) from error
+        description = await _patiently(self._handle(job_id).describe, job_id)
         progress = None
         if description.status == WorkflowExecutionStatus.RUNNING:
             progress = await self._progress(job_id)
@@ -215,6 +220,23 @@ def _runtime() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(logging=log))
 
 
+async def _patiently(call: Callable[[], Awaitable[Answer]], job_id: str) -> Answer:
+    """Call again while the server is gone, as it is for a moment when it crashed and is started again."""
+    gone_since = None
+    while True:
+        started = time.monotonic()
+        try:
+            return await call()
+        except RPCError as error:
+            failure = _as_v2t_error(error, job_id)
+            now = time.monotonic()
+            if gone_since is None or now - started > _PATIENCE_SECONDS:  # it answered until now
+                gone_since = now
+            if not isinstance(failure, ClusterUnreachable) or now - gone_since > _PATIENCE_SECONDS:
+                raise failure from error
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
 async def _view(description: WorkflowExecutionDescription, progress: Progress | None) -> JobView:
     pending = description.raw_description.pending_activities
     started = [item for item in pending if item.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED]
@@ -240,6 +262,8 @@ async def _view(description: WorkflowExecutionDescription, progress: Progress | 
 def _as_v2t_error(error: BaseException, job_id: str = "") -> V2TError:
     """Translate what Temporal says into our own tree, by the innermost cause that has a name."""
     if isinstance(error, RPCError):
+        if _DATABASE_FULL in error.message:
+            return StorageFull()
         if error.status == RPCStatusCode.NOT_FOUND:
             return JobNotFound(f"There is no job {job_id}; `v2t jobs list` shows those there are.")
         return ClusterUnreachable(f"The Temporal server failed: {error.message}")
@@ -251,6 +275,7 @@ def _as_v2t_error(error: BaseException, job_id: str = "") -> V2TError:
         if isinstance(cause, TerminatedError):
             return JobTerminated()
         if isinstance(cause, ApplicationError):
-            found = from_wire(cause.type or "", cause.message)
+            full = _DATABASE_FULL in cause.message
+            found = StorageFull() if full else from_wire(cause.type or "", cause.message)
         cause = cause.__cause__
     return found or JobFailed(str(error))

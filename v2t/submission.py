@@ -21,6 +21,7 @@ from v2t.domain.errors import (
     InputUnreadable,
     JobCancelled,
     ObjectMissing,
+    StorageError,
     V2TError,
 )
 from v2t.domain.jobs import AudioRef, TranscribeOptions, TranscribeRequest, transcript_key
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from v2t.config import Settings
     from v2t.standalone import Cluster
 
-_BLOCK_BYTES = 1024 * 1024
 _CANCEL_SECONDS = 5.0
 _OWNER_CHANGES = 5
 """How often a job may lose the process that runs the embedded cluster before its follower gives up."""
@@ -70,7 +70,7 @@ def identify(path: Path, options: TranscribeOptions, user: str) -> TranscribeReq
         raise InputNotFound(f"{path} does not exist") from error
     except OSError as error:
         raise InputUnreadable(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if stat.S_ISDIR(facts.st_mode):
             raise InputUnreadable(f"{path} is a folder; name the files in it, as in {path}/*.mp3")
@@ -78,9 +78,10 @@ def identify(path: Path, options: TranscribeOptions, user: str) -> TranscribeReq
             raise InputUnreadable(f"{path} is not a regular file")
         if facts.st_size == 0:
             raise EmptyInput(f"{path} is empty")
-        digest = hashlib.sha256()
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            digest = hashlib.file_digest(file, "sha256")
+    finally:
+        os.close(descriptor)
     name = path.name.encode(errors="replace").decode()  # a name in a broken encoding must still travel as text
     return TranscribeRequest(AudioRef(digest.hexdigest(), facts.st_size, name), options, user)
 
@@ -130,6 +131,9 @@ async def submit_files(
             await asyncio.gather(
                 *(_process(cluster, submission, wait=wait, again=again, on_view=on_view) for submission in waiting)
             )
+            for submission in waiting:
+                if isinstance(submission.error, ClusterUnreachable):
+                    submission.error = _explain(submission.error, settings.standalone.folder)
             if cluster.owned or not wait:
                 return
         # What is still open lost the process that ran the cluster: take its place.
@@ -137,6 +141,15 @@ async def submit_files(
     for submission in submissions:
         if submission.is_open:
             submission.error = ClusterUnreachable()
+
+
+def _explain(error: ClusterUnreachable, folder: Path) -> V2TError:
+    """The cause where there is a known one: on a full disk the server fails in many ways."""
+    try:
+        standalone.prepare_folder(folder)
+    except StorageError as cause:
+        return cause
+    return error
 
 
 async def _process(cluster: Cluster, submission: Submission, *, wait: bool, again: bool, on_view: OnView) -> None:

@@ -13,16 +13,18 @@ def v2t(tmp_path: Path, models_folder: Path) -> Iterator[Command]:
     command = Command(tmp_path / "v2t", models_folder)
     command.folder.mkdir()
     yield command
-    command.run("down")
-    command.assert_nothing_runs()
+    command.close()
 
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iterator[Command]:
     """The command with a cluster that is kept up, for tests that only look at the answer."""
-    command = Command(tmp_path_factory.mktemp("kept"), models_folder, {"V2T_MODELS__DEFAULT": "tiny.en"})
+    command = Command(
+        tmp_path_factory.mktemp("kept"),
+        models_folder,
+        {"V2T_MODELS__DEFAULT": "tiny.en", "V2T_AUDIO__CHUNK_SECONDS": "12"},
+    )
     assert command.run("models", "pull", "tiny.en").exit_code == 0
     assert command.run("up").exit_code == 0
     yield command
-    command.run("down")
-    command.assert_nothing_runs()
+    command.close()

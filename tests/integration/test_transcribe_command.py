@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -119,18 +118,9 @@ def test_a_reader_that_goes_away_is_no_drama(kept: Command, samples: Path) -> No
     kept.run("transcribe", samples / "jfk.wav", "--quiet")
     read, write = os.pipe()
     os.close(read)
-    process = subprocess.run(
-        kept.start("transcribe", samples / "jfk.wav", "--quiet").args,
-        stdout=write,
-        stderr=subprocess.PIPE,
-        env=kept.environment,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    outcome = finish(kept.start("transcribe", samples / "jfk.wav", "--quiet", stdout=write))
     os.close(write)
-    assert process.stderr == ""
-    assert process.returncode == 1
+    assert (outcome.exit_code, outcome.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "tsv", "lrc"])

@@ -16,6 +16,7 @@ from typing import Any
 from support.processes import processes_about, until
 
 _SECONDS = 60.0
+_PIPE_BYTES = 1 << 20  # so that a command is not held up while nobody reads what it says
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Command:
     models: Path
     extra: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
+    python: str = sys.executable
 
     @property
     def data(self) -> Path:
@@ -66,17 +68,18 @@ class Command:
             **self.extra,
         }
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start it as a shell does in a terminal: in a process group of its own."""
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-P", "-m", "v2t", *map(str, arguments)],
+            [*self.prefix, self.python, "-P", "-m", "v2t", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment,
             cwd=self.folder,
             process_group=0,
+            pipesize=_PIPE_BYTES,
         )
 
     def run(self, *arguments: str | Path, seconds: float = _SECONDS) -> Outcome:
@@ -88,6 +91,15 @@ class Command:
 
     def assert_nothing_runs(self) -> None:
         asyncio.run(until(lambda: not self.leftovers(), f"everything ends: {self.leftovers()}"))
+
+    def close(self) -> None:
+        """End the cluster if it is kept up; fails when anything else still runs, after ending that too."""
+        self.run("down")
+        try:
+            self.assert_nothing_runs()
+        finally:
+            for pid in self.leftovers():
+                os.kill(pid, signal.SIGKILL)
 
     def drafts(self) -> list[Path]:
         """Files that are neither whole nor wanted any more."""
@@ -104,7 +116,7 @@ def finish(process: subprocess.Popen[str], seconds: float = _SECONDS) -> Outcome
         stdout, stderr = process.communicate()
         raise AssertionError(f"not within {seconds} s; it said:\n{stdout}\n{stderr}") from None
     assert "Traceback" not in stderr, stderr
-    return Outcome(process.returncode, stdout, stderr)
+    return Outcome(process.returncode, stdout or "", stderr)
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import click
 
@@ -73,6 +73,14 @@ def printable(text: str) -> str:
 def print_error(error: V2TError) -> None:
     """One line on stderr."""
     say(error.message)
+
+
+def leave_at_once() -> NoReturn:
+    """End the process without cleaning up; its child processes end with it, and its jobs can be gone on with."""
+    if is_terminal():
+        sys.stderr.write("\x1b[?25h")  # a bar has hidden the cursor
+    say("interrupted")
+    os._exit(INTERRUPTED_EXIT_CODE)
 
 
 def is_terminal() -> bool:

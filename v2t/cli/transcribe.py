@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from v2t.cli.output import Result, download_bar, returns_result, say
+from v2t.cli.output import Result, download_bar, leave_at_once, returns_result, say
 from v2t.domain.errors import UsageError, V2TError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
 
 
 @click.command("transcribe")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
 @click.option(
     "-f",
     "--format",
@@ -171,12 +171,19 @@ def _prepare_model(settings: Settings, model: str, model_format: str) -> None:
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up."""
+    """Run it to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and the second time end the process."""
 
     async def interruptible() -> None:
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def interrupt() -> None:
+            if task.cancelling():
+                leave_at_once()
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, interrupt)
         await coroutine
 
     try:

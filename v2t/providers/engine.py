@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment, segments_from_document
@@ -109,13 +110,35 @@ class LocalEngine:
 _loaded: tuple[str, Any] = ("", None)
 
 
-def loaded_model(key: str, load: Callable[[], Any]) -> Any:
-    """The model under `key`, loaded once; loading another one drops it first."""
+def loaded_model(key: str, load: Callable[[], Any], *, anew: bool = False) -> Any:
+    """The model under `key`, loaded once, or `anew`; loading another one drops it first."""
     global _loaded  # noqa: PLW0603 - a child process holds one model, and this is it
-    if _loaded[0] != key:
+    if anew or _loaded[0] != key:
         _loaded = ("", None)
         _loaded = (key, load())
     return _loaded[1]
+
+
+def hear_twice_if_needed(hear: Callable[[bool], list[Segment]]) -> list[Segment]:
+    """Segments of a first, greedy pass, or of a second, sampling one where the first went wrong.
+
+    Sampling draws on a generator whose state outlives the chunk, so a second pass has to begin with a
+    model loaded anew: only then does the same chunk always give the same text.
+
+    Args:
+        hear: does a pass; told whether it is the second.
+    """
+    first = hear(False)
+    lost = _lost_seconds(first)
+    if not lost:
+        return first
+    second = hear(True)
+    return second if second and _lost_seconds(second) < lost else first
+
+
+def _lost_seconds(segments: list[Segment]) -> float:
+    """How much of what was heard the merge would drop as loops or invention."""
+    return sum(span.end - span.start for span in filter_segments(segments)[1])
 
 
 def read_samples(path: str) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -6,13 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from v2t.domain.jobs import SAMPLE_RATE
 from v2t.domain.transcript import Segment, Word
 from v2t.process.child import Emit
-from v2t.providers.engine import LocalEngine, as_answer, loaded_model, read_samples
+from v2t.providers.engine import LocalEngine, as_answer, hear_twice_if_needed, loaded_model, read_samples
 
 _DETECTION_SAMPLES = 3
 _DETECTION_ENOUGH = 0.9
 """Language detection looks at up to three 30 s samples and stops at the first this sure."""
+
+
+_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""The steps of Whisper's own fallback (openai-whisper, transcribe.py)."""
 
 
 class FasterWhisper(LocalEngine):
@@ -25,43 +30,54 @@ class FasterWhisper(LocalEngine):
 
 def transcribe(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Child job: transcribe one chunk; with no audio, only load the model."""
-    model = loaded_model(f"faster_whisper:{payload['model']}", lambda: _load(payload["model"], payload["threads"]))
     if not payload["audio"]:
+        _model(payload, anew=False)
         return as_answer([], "", 0.0, 0.0, must_have_text=False)
-    import ctranslate2
-
     started = time.monotonic()
     samples = read_samples(payload["audio"])
-    duration = len(samples) / 16_000
-    ctranslate2.set_random_seed(0)  # the same chunk gives the same text, also when sampling is needed
-    found, info = model.transcribe(
-        samples,
-        language=payload["language"] or None,
-        language_detection_segments=_DETECTION_SAMPLES,
-        language_detection_threshold=_DETECTION_ENOUGH,
-        task="translate" if payload["translate"] else "transcribe",
-        initial_prompt=payload["prompt"] or None,
-        beam_size=1,
-        word_timestamps=True,
+    language, probability = payload["language"], 1.0
+
+    def hear(sampling: bool) -> list[Segment]:
+        nonlocal language, probability
+        model = _model(payload, anew=sampling)
+        found, info = model.transcribe(samples, **_options(payload, sampling=sampling))
+        language, probability = info.language, float(info.language_probability)
+        segments = []
+        for item in found:
+            segments.append(_segment(item))
+            emit({"progress": min(1.0, item.end * SAMPLE_RATE / len(samples))})
+        return segments
+
+    segments = hear_twice_if_needed(hear)
+    seconds = time.monotonic() - started
+    return as_answer(segments, language, probability, seconds, must_have_text=payload["must_have_text"])
+
+
+def _options(payload: dict[str, Any], *, sampling: bool) -> dict[str, Any]:
+    return {
+        "language": payload["language"] or None,
+        "language_detection_segments": _DETECTION_SAMPLES,
+        "language_detection_threshold": _DETECTION_ENOUGH,
+        "task": "translate" if payload["translate"] else "transcribe",
+        "initial_prompt": payload["prompt"] or None,
+        "beam_size": 1,
+        "temperature": _TEMPERATURES if sampling else 0.0,
+        "word_timestamps": True,
         # Conditioning on the text before makes loops spread, and is slower (see tests/bench).
-        condition_on_previous_text=False,
-    )
-    segments = []
-    for item in found:
-        segments.append(_segment(item))
-        emit({"progress": min(1.0, item.end / duration)})
-    return as_answer(
-        segments,
-        info.language,
-        float(info.language_probability),
-        time.monotonic() - started,
-        must_have_text=payload["must_have_text"],
-    )
+        "condition_on_previous_text": False,
+    }
+
+
+def _model(payload: dict[str, Any], *, anew: bool) -> Any:
+    key = f"faster_whisper:{payload['model']}"
+    return loaded_model(key, lambda: _load(payload["model"], payload["threads"]), anew=anew)
 
 
 def _load(path: str, threads: int) -> Any:
+    import ctranslate2
     from faster_whisper import WhisperModel
 
+    ctranslate2.set_random_seed(0)  # taken by the threads that the model starts
     return WhisperModel(
         str(Path(path)), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1, local_files_only=True
     )

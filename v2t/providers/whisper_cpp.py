@@ -10,7 +10,7 @@ from v2t.domain.jobs import SAMPLE_RATE
 from v2t.domain.languages import is_spaced
 from v2t.domain.transcript import Segment, Word
 from v2t.process.child import Emit
-from v2t.providers.engine import LocalEngine, as_answer, loaded_model, read_samples
+from v2t.providers.engine import LocalEngine, as_answer, hear_twice_if_needed, loaded_model, read_samples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,9 @@ _DETECTION_ENOUGH = 0.9
 
 _PROMPT_TOKENS = 224
 """Half of Whisper's text context: the most that a prompt may take (whisper.cpp, whisper_full_with_state)."""
+
+_TEMPERATURE_STEP = 0.2
+"""The step of Whisper's own fallback (openai-whisper, transcribe.py)."""
 
 _PHRASE_PAUSE_SECONDS = 0.8
 _PHRASE_LONGEST_SECONDS = 12.0
@@ -38,37 +41,52 @@ class WhisperCpp(LocalEngine):
 
 def transcribe(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Child job: transcribe one chunk; with no audio, only load the model."""
-    model = loaded_model(f"whisper_cpp:{payload['model']}", lambda: _load(payload["model"], payload["threads"]))
+    model = _model(payload, anew=False)
     if not payload["audio"]:
         return as_answer([], "", 0.0, 0.0, must_have_text=False)
     started = time.monotonic()
     samples = read_samples(payload["audio"])
-    duration = len(samples) / SAMPLE_RATE
     language, probability = payload["language"], 1.0
     if not language:
         language, probability = _detect_language(model, samples)
         emit({"progress": 0.0})
-    pieces = model.transcribe(
-        samples,
-        new_segment_callback=lambda piece: emit({"progress": min(1.0, piece.t1 / 100 / duration)}),
-        language=language,
-        translate=payload["translate"],
-        initial_prompt=payload["prompt"],
+    spaced = is_spaced("en" if payload["translate"] else language)
+
+    def hear(sampling: bool) -> list[Segment]:
+        pieces = _model(payload, anew=sampling).transcribe(
+            samples,
+            new_segment_callback=lambda piece: emit(
+                {"progress": min(1.0, piece.t1 / 100 * SAMPLE_RATE / len(samples))}
+            ),
+            language=language,
+            **_options(payload, sampling=sampling),
+        )
+        return _phrases([word for piece in pieces for word in _words(piece, spaced=spaced)])
+
+    segments = hear_twice_if_needed(hear)
+    seconds = time.monotonic() - started
+    return as_answer(segments, language, probability, seconds, must_have_text=payload["must_have_text"])
+
+
+def _options(payload: dict[str, Any], *, sampling: bool) -> dict[str, Any]:
+    return {
+        "translate": payload["translate"],
+        "initial_prompt": payload["prompt"],
         # Conditioning on the text before makes loops spread over windows, and is slower (see tests/bench);
         # the prompt travels the same way, so it needs room when there is one.
-        n_max_text_ctx=_PROMPT_TOKENS if payload["prompt"] else 0,
+        "n_max_text_ctx": _PROMPT_TOKENS if payload["prompt"] else 0,
+        "temperature_inc": _TEMPERATURE_STEP if sampling else 0.0,
         # One segment a word, which is how whisper.cpp gives out word times.
-        token_timestamps=True,
-        max_len=1,
-        split_on_word=True,
-        extract_probability=True,
-        suppress_nst=True,  # as OpenAI's own decoder does: no "[BLANK_AUDIO]", no "(music)"
-    )
-    spaced = is_spaced("en" if payload["translate"] else language)
-    words = [word for piece in pieces for word in _words(piece, spaced=spaced)]
-    return as_answer(
-        _phrases(words), language, probability, time.monotonic() - started, must_have_text=payload["must_have_text"]
-    )
+        "token_timestamps": True,
+        "max_len": 1,
+        "split_on_word": True,
+        "extract_probability": True,
+    }
+
+
+def _model(payload: dict[str, Any], *, anew: bool) -> Any:
+    key = f"whisper_cpp:{payload['model']}"
+    return loaded_model(key, lambda: _load(payload["model"], payload["threads"]), anew=anew)
 
 
 def _load(path: str, threads: int) -> Any:

@@ -1,55 +1,58 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from v2t.domain.coverage import spans_without_words
 from v2t.domain.jobs import Chunk, Piece
 from v2t.domain.transcript import DroppedSpan, DropReason, Segment
 
 
-def chunks(*pieces: tuple[float, float]) -> list[Chunk]:
-    """One chunk for each two pieces."""
-    stretches = [Piece(start, length) for start, length in pieces]
-    return [Chunk(at, "key", tuple(stretches[at : at + 2])) for at in range(0, len(stretches), 2)]
+def chunk(*pieces: tuple[float, float]) -> Chunk:
+    return Chunk(0, "0.wav", tuple(Piece(start, length) for start, length in pieces))
 
 
-def test_speech_without_words_is_reported() -> None:
-    speech = chunks((0.0, 5.0), (10.0, 5.0), (20.0, 5.0))
-    heard = [Segment(0.5, 4.0, "first"), Segment(20.0, 21.0, "third")]
-    assert spans_without_words(speech, heard, []) == [DroppedSpan(10.0, 15.0, DropReason.NO_TEXT)]
+def no_text(start: float, end: float) -> DroppedSpan:
+    return DroppedSpan(start, end, DropReason.NO_TEXT)
 
 
-def test_speech_that_was_dropped_is_not_reported_twice() -> None:
-    dropped = [DroppedSpan(11.0, 12.0, DropReason.REPETITION)]
-    assert spans_without_words(chunks((10.0, 5.0)), [], dropped) == []
+def test_a_piece_of_speech_without_a_word_is_reported() -> None:
+    chunks = [chunk((0.0, 5.0), (8.0, 4.0)), chunk((20.0, 3.0))]
+    segments = [Segment(0.5, 4.0, "hello"), Segment(20.5, 22.0, "bye")]
+    assert spans_without_words(chunks, segments, []) == [no_text(8.0, 12.0)]
 
 
-def test_a_breath_is_not_reported() -> None:
-    assert spans_without_words(chunks((10.0, 0.9)), [], []) == []
-
-
-def test_a_segment_that_only_meets_a_piece_does_not_cover_it() -> None:
-    speech = chunks((10.0, 5.0))
-    assert spans_without_words(speech, [Segment(5.0, 10.0, "before"), Segment(15.0, 16.0, "after")], []) == [
-        DroppedSpan(10.0, 15.0, DropReason.NO_TEXT)
+def test_everything_is_reported_when_nothing_was_heard() -> None:
+    assert spans_without_words([chunk((0.0, 5.0)), chunk((9.0, 2.0))], [], []) == [
+        no_text(0.0, 5.0),
+        no_text(9.0, 11.0),
     ]
 
 
-SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=8)
+def test_a_segment_that_reaches_into_a_piece_covers_it() -> None:
+    chunks = [chunk((0.0, 5.0), (6.0, 4.0))]
+    assert spans_without_words(chunks, [Segment(1.0, 6.5, "over the gap")], []) == []
 
 
-@given(SPANS, SPANS)
-def test_exactly_the_untouched_pieces_are_reported(steps: list[tuple[int, int]], heard: list[tuple[int, int]]) -> None:
-    pieces: list[tuple[float, float]] = []
-    clock = 0.0
-    for pause, length in steps:
-        pieces.append((clock + pause, float(length)))
-        clock += pause + length
-    segments = [Segment(float(start), float(start + length), "text") for start, length in heard]
-    expected = [
-        DroppedSpan(start, start + length, DropReason.NO_TEXT)
-        for start, length in pieces
-        if not any(part.start < start + length and part.end > start for part in segments)
-    ]
-    assert spans_without_words(chunks(*pieces), segments, []) == expected
+def test_one_long_segment_covers_every_piece_in_it() -> None:
+    chunks = [chunk((0.0, 2.0), (3.0, 2.0), (6.0, 2.0))]
+    assert spans_without_words(chunks, [Segment(0.0, 8.0, "all of it")], []) == []
+
+
+def test_what_only_touches_at_its_edge_does_not_cover() -> None:
+    chunks = [chunk((2.0, 2.0))]
+    around = [Segment(0.0, 2.0, "before"), Segment(4.0, 6.0, "after")]
+    assert spans_without_words(chunks, around, []) == [no_text(2.0, 4.0)]
+
+
+def test_what_is_reported_already_is_not_reported_twice() -> None:
+    doubtful = DroppedSpan(3.0, 4.0, DropReason.LOW_CONFIDENCE)
+    assert spans_without_words([chunk((2.0, 3.0))], [], [doubtful]) == []
+
+
+@pytest.mark.parametrize(("length", "reported"), [(0.99, 0), (1.0, 1)])
+def test_a_breath_is_not_worth_reporting(length: float, reported: int) -> None:
+    assert len(spans_without_words([chunk((0.0, length))], [], [])) == reported
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert spans_without_words([], [], []) == []

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import importlib.util
+import platform
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from v2t.domain.errors import EngineNotInstalled, UnknownProvider
+from v2t.providers.engine import LocalEngine
+from v2t.providers.table import LOCAL_PROVIDERS, LocalProvider, load_class, resolve_provider
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The libraries that are there; tests change it."""
+    libraries = {"faster_whisper", "pywhispercpp"}
+
+    def find_spec(name: str, _package: str | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, None) if name in libraries else None
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    return libraries
+
+
+@pytest.mark.parametrize("provider", LOCAL_PROVIDERS.values(), ids=lambda provider: provider.name)
+def test_every_provider_can_be_loaded_and_knows_its_own_name(provider: LocalProvider) -> None:
+    kind = load_class(provider)
+    assert issubclass(kind, LocalEngine)
+    assert (kind.name, kind.model_format) == (provider.name, provider.model_format)
+    module, _, function = kind.job.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize(
+    ("machine", "libraries", "chosen"),
+    [
+        ("x86_64", {"faster_whisper", "pywhispercpp"}, "faster_whisper"),
+        ("AMD64", {"faster_whisper", "pywhispercpp"}, "faster_whisper"),
+        ("aarch64", {"faster_whisper", "pywhispercpp"}, "whisper_cpp"),
+        ("x86_64", {"pywhispercpp"}, "whisper_cpp"),
+        ("arm64", {"faster_whisper"}, "faster_whisper"),
+    ],
+)
+def test_local_is_the_fastest_engine_installed(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], machine: str, libraries: set[str], chosen: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    installed.intersection_update(libraries)
+    assert resolve_provider("local").name == chosen
+
+
+def test_no_engine_at_all_names_the_next_step(installed: set[str]) -> None:
+    installed.clear()
+    with pytest.raises(EngineNotInstalled, match=r"pip install 'v2t\[local\]'"):
+        resolve_provider("local")
+
+
+def test_a_named_engine_that_is_missing_names_its_extra(installed: set[str]) -> None:
+    installed.discard("faster_whisper")
+    with pytest.raises(EngineNotInstalled, match=r"pip install 'v2t\[faster-whisper\]'"):
+        resolve_provider("faster_whisper")
+
+
+def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownProvider, match="'siri'; there are local, faster_whisper, whisper_cpp"):
+        resolve_provider("siri")
+
+
+def test_choosing_an_engine_loads_none() -> None:
+    program = (
+        "import sys\n"
+        "from v2t.providers.table import resolve_provider\n"
+        "resolve_provider('local')\n"
+        "print([name for name in ('faster_whisper', 'ctranslate2', 'pywhispercpp', 'numpy') if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert run.stdout == "[]\n"
