@@ -422,9 +422,11 @@ def test_an_interrupt_while_another_process_runs_the_cluster_cancels_the_job(
     interrupt(process)
     outcome = finish(process)
     assert complaint(outcome, 130) == INTERRUPTED
-    (job,) = [
-        job
-        for job in kept.run("jobs", "list", "--text", "long.wav", "--json").json["data"]["jobs"]
-        if job["name"] == "long.wav"
-    ]
+    (job,) = kept.run("jobs", "list", "--text", "long.wav", "--json").json["data"]["jobs"]
     assert job["state"] == "cancelled"
+    result = kept.run("jobs", "result", job["job_id"])
+    assert result.exit_code == 1
+    assert "cancelled" in result.complaint
+    assert kept.run("jobs", "retry", job["job_id"]).exit_code == 0
+    cancelled = kept.run("jobs", "cancel", job["job_id"], "t-nobody")
+    assert (cancelled.exit_code, cancelled.stdout) == (2, f"{job['job_id']} is cancelled\n")

@@ -22,7 +22,7 @@ from support.processes import children_of, until
 
 pytestmark = pytest.mark.durability
 
-_SECONDS = 420.0
+_SECONDS = 300.0
 _PATIENCE_SECONDS = 180.0
 _ROUNDS = range(int(os.environ.get("V2T_DURABILITY_ROUNDS", "1")))
 

@@ -95,6 +95,11 @@ def test_a_kept_cluster_takes_jobs_and_answers_about_them(v2t: Command, samples:
     assert (listed["job_id"], listed["state"], listed["name"]) == (job_id, JobState.COMPLETED, "jfk.wav")
     shown = v2t.run("jobs", "show", job_id, "--json").json["data"]
     assert (shown["words"], shown["model"]) == (listed["words"], "tiny.en")
+    assert "is completed; there is nothing to cancel" in v2t.run("jobs", "cancel", job_id).complaint
+    assert "is completed; there is nothing to retry" in v2t.run("jobs", "retry", job_id).complaint
+    for verb in ("show", "watch", "result", "cancel", "retry"):
+        unknown = v2t.run("jobs", verb, "t-nobody")
+        assert (unknown.exit_code, unknown.complaint.startswith("There is no job t-nobody")) == (2, True)
     again = v2t.run("transcribe", samples / "jfk.wav", "--fresh")
     assert "on the cluster that `v2t up` keeps" in again.stderr
     assert v2t.run("up", "--json").json["data"]["pid"] == up.json["data"]["pid"]

@@ -20,12 +20,9 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 
 _SHOW_HELP = """
 import json, sys
-sys.argv = ["v2t", *json.loads(sys.argv[1])]
-from v2t.cli.main import main
-try:
-    main()
-finally:
-    print("\\n" + json.dumps(sorted(sys.modules)))
+from v2t.cli.main import cli
+cli.main(json.loads(sys.argv[1]), prog_name="v2t", standalone_mode=False)
+print("\\n" + json.dumps(sorted(sys.modules)))
 """
 
 

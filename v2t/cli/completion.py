@@ -11,7 +11,7 @@ from v2t.cli.output import Result, returns_result
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @returns_result
 def command(shell: str) -> Result:
-    r"""Print the completion script for SHELL.
+    """Print the completion script for SHELL.
 
     \b
     Examples:

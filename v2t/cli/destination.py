@@ -46,7 +46,10 @@ class Destination:
             raise UsageError("Several formats need --output FOLDER or --beside: stdout takes one.")
         stems = Counter((None if folder else file.parent, file.stem) for file in files)
         ambiguous = frozenset(stem for (_, stem), count in stems.items() if count > 1)
-        return cls(wanted, folder, beside, ambiguous)
+        destination = cls(wanted, folder, beside, ambiguous)
+        if not destination.is_stdout:
+            destination._refuse_shared_targets(files)
+        return destination
 
     @property
     def is_stdout(self) -> bool:
@@ -59,6 +62,14 @@ class Destination:
         # a.wav and a.mp3 in one call must not write over each other
         stem = source.name if source.stem in self.ambiguous else source.stem
         return [folder / f"{stem}{format_.suffix}" for format_ in self.formats]
+
+    def _refuse_shared_targets(self, files: Sequence[Path]) -> None:
+        writers: dict[Path, Path] = {}
+        for file in files:
+            for target in self.targets(file):
+                other = writers.setdefault(target, file)
+                if other != file:
+                    raise UsageError(f"{other} and {file} would both be written to {target}; use --beside.")
 
     def without_existing(self, files: Sequence[Path], *, quiet: bool) -> tuple[Path, ...]:
         """The sources some of whose files are missing. Raises UsageError for stdout."""

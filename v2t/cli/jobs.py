@@ -6,12 +6,13 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from v2t.cli.output import Result, as_table, returns_result
-from v2t.domain.errors import JobFailed, JobNotFound, UsageError, V2TError, from_wire
+from v2t.domain.errors import JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
 from v2t.domain.jobs import JobRecord, JobState
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def group() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @returns_result
 def list_(state: str | None, text: str, limit: int) -> Result:
-    r"""List jobs, the newest first.
+    """List jobs, the newest first.
 
     \b
     Examples:
@@ -140,21 +141,20 @@ def result(job_id: str, format_: str) -> Result:
 def cancel(job_ids: tuple[str, ...]) -> Result:
     """Stop jobs; their finished chunks are kept for a retry."""
 
-    async def stop(cluster: Cluster) -> tuple[V2TError, ...]:
-        errors = []
+    async def stop(cluster: Cluster) -> tuple[list[str], list[V2TError]]:
+        cancelled: list[str] = []
+        errors: list[V2TError] = []
         for job_id in job_ids:
             try:
-                await cluster.client.cancel(job_id)
-                await _ended(cluster, job_id)
+                await _cancel(cluster, job_id)
+                cancelled.append(job_id)
             except V2TError as error:
                 errors.append(error)
-        return tuple(errors)
+        return cancelled, errors
 
-    errors = _on_cluster(stop, work=True)
+    cancelled, errors = _on_cluster(stop, work=True)
     return Result(
-        data={"job_ids": job_ids},
-        lines=[] if errors else [f"{job_id} is cancelled" for job_id in job_ids],
-        errors=errors,
+        data={"job_ids": cancelled}, lines=[f"{job_id} is cancelled" for job_id in cancelled], errors=tuple(errors)
     )
 
 
@@ -205,11 +205,17 @@ async def _look_up(cluster: Cluster, job_id: str) -> tuple[JobView | None, JobRe
         return None, record
 
 
-async def _ended(cluster: Cluster, job_id: str) -> None:
-    try:
-        await cluster.client.result(job_id)
-    except JobFailed:
-        return
+async def _cancel(cluster: Cluster, job_id: str) -> None:
+    """Cancel a job and wait for its end. Raises UsageError when it has ended in another way."""
+    view, record = await _look_up(cluster, job_id)
+    if view and view.state == JobState.RUNNING:
+        await cluster.client.cancel(job_id)
+        with suppress(JobCancelled):
+            await cluster.client.result(job_id)
+        view = await cluster.client.describe(job_id)
+    state = view.state if view else record.state if record else JobState.FAILED
+    if state != JobState.CANCELLED:
+        raise UsageError(f"{job_id} is {state.value}; there is nothing to cancel.")
 
 
 async def _running_record(cluster: Cluster, view: JobView) -> JobRecord:

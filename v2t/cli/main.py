@@ -63,7 +63,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr.")
 def cli(verbose: bool) -> None:
-    r"""Private speech-to-text on your own machines.
+    """Private speech-to-text on your own machines.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 5.0
 @click.option("--foreground", is_flag=True, help="Stay attached, until Ctrl-C.")
 @returns_result
 def up(foreground: bool) -> Result:
-    r"""Keep the embedded cluster running, with the default model loaded, so that calls start at once.
+    """Keep the embedded cluster running, with the default model loaded, so that calls start at once.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def up(foreground: bool) -> Result:
 @click.command("down")
 @returns_result
 def down() -> Result:
-    r"""End the embedded cluster; jobs that run go on when it is next started.
+    """End the embedded cluster; jobs that run go on when it is next started.
 
     \b
     Example:

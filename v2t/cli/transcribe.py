@@ -78,7 +78,7 @@ def command(
     no_wait: bool,
     quiet: bool,
 ) -> Result:
-    r"""Turn audio or video FILEs into text.
+    """Turn audio or video FILEs into text.
 
     The text goes to stdout, or with --output or --beside into files. Running the same command again joins the
     job that runs, or returns the stored result at once.

@@ -75,6 +75,8 @@ def _options(payload: dict[str, Any], *, sampling: bool) -> dict[str, Any]:
         # Conditioning on the text before makes loops spread over windows, and is slower (see tests/bench);
         # the prompt travels the same way, so it needs room when there is one.
         "n_max_text_ctx": _PROMPT_TOKENS if payload["prompt"] else 0,
+        # As faster-whisper and openai-whisper do: no brackets, notes and sound descriptions.
+        "suppress_nst": True,
         "temperature_inc": _TEMPERATURE_STEP if sampling else 0.0,
         # One segment a word, which is how whisper.cpp gives out word times.
         "token_timestamps": True,

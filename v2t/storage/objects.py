@@ -188,7 +188,8 @@ class DirectoryObjectStore:
                 if attempt == _PUBLISH_ATTEMPTS:
                     raise
             else:
-                _flush_folder(final.parent)
+                with suppress(FileNotFoundError):  # another process has just deleted the object again
+                    _flush_folder(final.parent)
                 return
 
     def _make_folders(self) -> None:

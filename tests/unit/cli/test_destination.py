@@ -52,10 +52,14 @@ def test_sources_of_the_same_stem_do_not_share_a_target() -> None:
     assert parse(beside=True, files=(Path("x/a.wav"), Path("y/a.wav"))).targets(Path("x/a.wav")) == [Path("x/a.txt")]
 
 
-def test_files_of_the_same_name_in_one_output_folder_do_not_share_a_target() -> None:
+def test_sources_that_would_write_over_each_other_are_refused() -> None:
     same = (Path("x/a.wav"), Path("y/a.wav"))
-    destination = parse("txt", Path("out"), files=same)
-    assert len({destination.targets(file)[0] for file in same}) == 2
+    with pytest.raises(
+        UsageError, match=r"x/a\.wav and y/a\.wav would both be written to out/a\.wav\.txt; use --beside"
+    ):
+        parse("txt", Path("out"), files=same)
+    assert parse("txt", files=same).is_stdout
+    assert parse("txt", Path("out"), files=(same[0], same[0])).targets(same[0]) == [Path("out/a.wav.txt")]
 
 
 def test_what_is_complete_is_skipped_and_what_is_not_is_done(

@@ -45,9 +45,15 @@ def test_the_overview_loads_nothing_heavy() -> None:
 
 
 def test_the_help_names_every_command_and_exit_code() -> None:
-    shown = CliRunner().invoke(cli, ["--help"]).output
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=200).output
     assert all(re.search(rf"^  {name} ", shown, re.MULTILINE) for name in COMMANDS)
     assert "0 ok, 1 failed, 2 usage, 3 configuration, 4 provider, 5 connection, 130" in shown
+
+
+def test_examples_stand_line_by_line() -> None:
+    shown = CliRunner().invoke(cli, ["transcribe", "--help"]).output
+    assert "\\b" not in shown
+    assert "  Examples:\n    v2t transcribe interview.mp3\n    v2t transcribe lecture.mp4 " in shown
 
 
 def test_the_version() -> None:

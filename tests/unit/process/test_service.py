@@ -49,10 +49,7 @@ async def test_it_runs_until_it_is_stopped(open_service: Callable[..., Service])
     assert not is_alive(service.pid)
 
 
-async def test_one_that_does_not_listen_is_killed(
-    open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "_STOP_SECONDS", 0.2)
+async def test_one_that_does_not_listen_ends_too(open_service: Callable[..., Service]) -> None:
     service = open_service(DEAF)
     service.start()
     await until_says_up(service)
