@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_OWNER_POLL_SECONDS = 0.2
 _DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 _SERVER_ENVIRONMENT = {
     "GOGC": "30",  # it mostly waits here: collecting garbage earlier saves a fifth of its memory
@@ -55,6 +56,7 @@ class Cluster:
     records: JobRecords
     owned: bool  # whether this process runs it
     slots: int = 0  # engines side by side; 0 where another process runs them
+    lost: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process that runs it has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,19 @@ async def _joined(settings: Settings, running: Running) -> AsyncIterator[Cluster
     from v2t.client import Client
 
     client = await Client.connect(running.address, settings.standalone.namespace)
-    yield Cluster(client, wiring.open_store(settings), wiring.open_records(settings), owned=False)
+    cluster = Cluster(client, wiring.open_store(settings), wiring.open_records(settings), owned=False)
+    watch = asyncio.create_task(_tell_when_lost(settings.standalone.folder, running, cluster.lost))
+    try:
+        yield cluster
+    finally:
+        watch.cancel()
+
+
+async def _tell_when_lost(folder: Path, running: Running, lost: asyncio.Event) -> None:
+    """The SDK would try to reach a server that is gone for half a minute."""
+    while find_running(folder) == running:  # noqa: ASYNC110 - the end of another process is no event
+        await asyncio.sleep(_OWNER_POLL_SECONDS)
+    lost.set()
 
 
 @asynccontextmanager

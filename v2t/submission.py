@@ -169,14 +169,20 @@ async def _process(cluster: Cluster, submission: Submission, *, wait: bool, agai
 
 async def _follow(cluster: Cluster, submission: Submission, request: TranscribeRequest, on_view: OnView) -> None:
     watcher = asyncio.create_task(_watch(cluster, submission, request.job_id, on_view))
+    ended = asyncio.create_task(cluster.client.result(request.job_id))
+    lost = asyncio.create_task(cluster.lost.wait())
     try:
-        await cluster.client.result(request.job_id)
+        await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            raise ClusterUnreachable
+        ended.result()
     except asyncio.CancelledError:
         await _cancel(cluster, request.job_id)
         raise
     finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        for task in (watcher, ended, lost):
+            task.cancel()
+        await asyncio.gather(watcher, ended, lost, return_exceptions=True)
     submission.transcript = await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
 
 

@@ -23,7 +23,6 @@ from v2t.weights.store import ModelStore
 
 TINY = ("--model", "tiny.en")
 NOBODY = 65534
-INTERRUPTED = "interrupted; run the same command again to go on"
 
 
 def complaint(outcome: Outcome, exit_code: int) -> str:
@@ -378,7 +377,7 @@ def test_an_interrupt(
     begun = time.monotonic()
     interrupt(process)
     outcome = finish(process)
-    assert complaint(outcome, 130) == INTERRUPTED
+    assert complaint(outcome, 130).startswith("interrupted")
     assert time.monotonic() - begun < 8
     in_pieces.assert_nothing_runs()
     assert not (tmp_path / "out").exists()
@@ -410,7 +409,7 @@ def test_sigterm_is_treated_like_an_interrupt(in_pieces: Command, long_recording
     process = in_pieces.start("transcribe", long_recording, *TINY)
     until_seen(process, lambda: stage_transcribing(in_pieces))
     process.terminate()
-    assert complaint(finish(process), 130) == INTERRUPTED
+    assert complaint(finish(process), 130).startswith("interrupted")
     in_pieces.assert_nothing_runs()
 
 
@@ -421,7 +420,7 @@ def test_an_interrupt_while_another_process_runs_the_cluster_cancels_the_job(
     until_seen(process, lambda: stage_transcribing(kept))
     interrupt(process)
     outcome = finish(process)
-    assert complaint(outcome, 130) == INTERRUPTED
+    assert complaint(outcome, 130).startswith("interrupted")
     (job,) = kept.run("jobs", "list", "--text", "long.wav", "--json").json["data"]["jobs"]
     assert job["state"] == "cancelled"
     result = kept.run("jobs", "result", job["job_id"])

@@ -65,6 +65,7 @@ class ChildPool:
         self._reserved_bytes = 0
         self._idle: list[_Child] = []
         self._alive: set[_Child] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -120,6 +121,7 @@ class ChildPool:
         """End every child."""
         for child in tuple(self._alive):
             await self._kill(child)
+        await asyncio.gather(*self._ending)
 
     async def _converse(
         self, child: _Child, request: dict[str, Any], on_event: OnEvent, stall_seconds: float
@@ -188,9 +190,9 @@ class ChildPool:
     def _end_idle(self, child: _Child) -> None:
         if child in self._idle:
             self._idle.remove(child)
-            self._forget(child)
-            with suppress(ProcessLookupError):
-                child.process.kill()
+            ending = asyncio.get_running_loop().create_task(self._kill(child))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     async def _start(self, limit_bytes: int) -> _Child:
         limits = json.dumps({"memory_bytes": limit_bytes, "parent": os.getpid()})

@@ -49,7 +49,7 @@ async def test_it_runs_until_it_is_stopped(open_service: Callable[..., Service])
     assert not is_alive(service.pid)
 
 
-async def test_one_that_does_not_listen_ends_too(open_service: Callable[..., Service]) -> None:
+async def test_one_that_does_not_listen_ends_all_the_same(open_service: Callable[..., Service]) -> None:
     service = open_service(DEAF)
     service.start()
     await until_says_up(service)
