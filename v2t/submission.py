@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from v2t.domain.errors import (
     EmptyInput,
     InputNotFound,
     InputUnreadable,
-    JobCancelled,
     ObjectMissing,
     StorageError,
     V2TError,
@@ -156,6 +155,8 @@ async def _process(cluster: Cluster, submission: Submission, *, wait: bool, agai
     request = submission.request
     assert request is not None
     try:
+        if again:
+            await _cancel(cluster, request.job_id)  # a run that goes on would share its chunks with the new one
         await asyncio.to_thread(_put_audio, cluster.store, submission.path, request, again=again)
         await cluster.client.submit(request, again=again)
         if wait:
@@ -192,20 +193,11 @@ async def _watch(cluster: Cluster, submission: Submission, job_id: str, on_view:
 
 
 async def _cancel(cluster: Cluster, job_id: str) -> None:
-    async def cancel_and_wait() -> None:
-        await cluster.client.cancel(job_id)
-        await cluster.client.result(job_id)
-
-    await _settle(cancel_and_wait())
-
-
-async def _settle(ending: Awaitable[None]) -> None:
-    """Wait for a cancelled job to end, but not for ever."""
-    try:
+    """Cancel a job, if it runs, and wait for its end, but not for ever."""
+    with suppress(V2TError, TimeoutError):
         async with asyncio.timeout(_CANCEL_SECONDS):
-            await ending
-    except (JobCancelled, V2TError, TimeoutError):
-        return
+            await cluster.client.cancel(job_id)
+            await cluster.client.result(job_id)
 
 
 def _put_audio(store: ObjectStore, path: Path, request: TranscribeRequest, *, again: bool) -> None:

@@ -142,6 +142,9 @@ class TranscribeFile:
             while not cut.finished:
                 window *= WINDOW_GROWTH
                 cut = await self._cut(cut.next_start, window)
+                for task in tasks:
+                    if task.done():
+                        task.result()  # a chunk that failed for good ends the job now, not after the last window
                 tasks += [
                     asyncio.create_task(self._transcribe_chunk(chunk, self._request.options.language))
                     for chunk in cut.chunks
