@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -202,7 +203,10 @@ async def test_a_failed_job_goes_on_from_its_finished_chunks(server: str) -> Non
         await cluster.client.submit(request)
         await cluster.result(request)
         record = cluster.records.get(request.job_id)
-    assert len(transcriber.asked) == CHUNKS + 1
+    asked = Counter(index for index, _ in transcriber.asked)
+    # The chunk that failed, and with one slot at most one more that the failure cut off.
+    assert sum(times > 1 for times in asked.values()) in {1, 2}
+    assert len(asked) == CHUNKS
     assert record is not None
     assert (record.state, record.error_code) == (JobState.COMPLETED, "")
     assert len(cluster.transcript(request).segments) == CHUNKS
