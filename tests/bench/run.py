@@ -35,6 +35,7 @@ DIRECT = str(Path(__file__).with_name("direct.py"))
 _MEGABYTE = 1024 * 1024
 _RECORDING_SECONDS = 600.0
 _LONG_HOURS = 3.0
+_CLIP_ROUNDS = 7  # a short call is cheap to repeat, and its time varies most
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def measure_overhead(bench: Bench) -> None:
     clip = cut_out(bench.recording, bench.folder / "clip.wav", 0.0, 5.0)
     engine = "faster_whisper"
     environment = bench.data_folder()
-    rounds = range(max(3, bench.rounds))
+    rounds = range(max(_CLIP_ROUNDS, bench.rounds))
     direct, cold = [], []
     for _ in rounds:
         direct.append(run(bench.direct(engine, clip)).seconds)
