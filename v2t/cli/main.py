@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -23,6 +24,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("v2t.cli.completion:command", "Print the shell's completion script."),
 }
 """Name → where it lives, and the line that `v2t --help` shows."""
+
+_COLLECT_EVERY = 100_000
+"""New objects between two searches for garbage: Python's own 700 cost a call a tenth of a second of importing."""
 
 _DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 
@@ -84,6 +88,7 @@ def main() -> None:
     It does not end the way Python does: threads of the Temporal SDK may call into an interpreter that is being taken
     down, which aborts the process, a few times in a hundred. All that needs closing is closed before.
     """
+    gc.set_threshold(_COLLECT_EVERY)
     code = _run()
     with suppress(OSError):  # what could not be written has been reported
         sys.stdout.flush()
