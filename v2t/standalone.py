@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from v2t import wiring
-from v2t.domain.errors import ClusterUnreachable, PortInUse, ServerNotInstalled, StorageFull, StorageUnwritable
+from v2t.domain.errors import (
+    DISK_FULL,
+    ClusterUnreachable,
+    PortInUse,
+    ServerNotInstalled,
+    StorageFull,
+    StorageUnwritable,
+)
 from v2t.domain.jobs import LOCAL, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
 from v2t.process.service import Service
@@ -38,7 +45,6 @@ _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _OWNER_POLL_SECONDS = 0.2
-_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 _SERVER_ENVIRONMENT = {
     "GOGC": "30",  # it mostly waits here: collecting garbage earlier saves a fifth of its memory
     "TEMPORAL_VERSION_CHECK_DISABLED": "1",  # v2t connects to nobody it was not told to
@@ -125,7 +131,7 @@ def prepare_folder(folder: Path) -> Path:
             raise PermissionError(13, "Permission denied")
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             raise StorageFull from error
         raise StorageUnwritable(
             f"{folder} cannot be written ({error.strerror}); set V2T_STANDALONE__FOLDER to a folder that can"

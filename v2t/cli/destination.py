@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from v2t.cli.output import say
-from v2t.domain.errors import StorageError, StorageFull, StorageUnwritable, UsageError
+from v2t.domain.errors import DISK_FULL, StorageError, StorageFull, StorageUnwritable, UsageError
 from v2t.domain.formats import Format, render
 from v2t.domain.subtitles import SubtitleLimits
 from v2t.domain.transcript import Transcript
-
-_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +114,6 @@ def _write_whole(target: Path, content: str) -> None:
 
 
 def _as_storage_error(error: OSError, target: Path) -> StorageError:
-    if error.errno in _DISK_FULL:
+    if error.errno in DISK_FULL:
         return StorageFull(f"{target} could not be written: no space left on the disk.")
     return StorageUnwritable(f"{target} could not be written: {error.strerror}.")

@@ -12,7 +12,7 @@ from contextlib import suppress
 import click
 
 from v2t.cli.output import INTERRUPTED_EXIT_CODE, print_error, say
-from v2t.domain.errors import StorageFull, V2TError
+from v2t.domain.errors import DISK_FULL, StorageFull, V2TError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("v2t.cli.transcribe:command", "Turn audio or video files into text."),
@@ -27,8 +27,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 _COLLECT_EVERY = 100_000
 """New objects between two searches for garbage: Python's own 700 cost a call a tenth of a second of importing."""
-
-_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 
 
 class _LazyGroup(click.Group):
@@ -112,7 +110,7 @@ def _run() -> int:
     except BrokenPipeError:  # the reader of stdout went away, as `head` does
         return 1
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in DISK_FULL:
             raise
         print_error(StorageFull("The output could not be written: no space left on the disk."))
         return StorageFull.exit_code

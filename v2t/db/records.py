@@ -6,7 +6,6 @@ Importing this module costs about 0.5 s, SQLAlchemy's own; import it where recor
 
 from __future__ import annotations
 
-import errno
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from v2t.db.migrations import HEAD, upgrade
 from v2t.db.schema import TRANSCRIPTIONS
-from v2t.domain.errors import ConfigurationError, StorageDamaged, StorageError, StorageFull, StorageUnwritable
+from v2t.domain.errors import (
+    DISK_FULL,
+    ConfigurationError,
+    StorageDamaged,
+    StorageError,
+    StorageFull,
+    StorageUnwritable,
+)
 from v2t.domain.jobs import JobRecord, JobState
 
 _log = logging.getLogger(__name__)
@@ -162,7 +168,7 @@ def _make_private(file: Path) -> None:
         if not file.exists():
             file.touch(_PRIVATE_FILE)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise StorageFull(f"no space is left for {file}; free some and run the command again") from error
         raise StorageUnwritable(
             f"{file} cannot be made: {error.strerror}; make its folder writable or set standalone.folder to another"

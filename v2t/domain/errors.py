@@ -41,7 +41,11 @@ renaming a class is a wire change. A class docstring is the message used when no
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system calls a full disk, or a used-up share of it: raise StorageFull."""
 
 
 class V2TError(Exception):

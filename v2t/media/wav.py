@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from v2t.domain.errors import StorageFull, StorageUnwritable
+from v2t.domain.errors import DISK_FULL, StorageFull, StorageUnwritable
 from v2t.domain.jobs import SAMPLE_RATE
 
 
@@ -31,6 +30,6 @@ def write_wav(path: Path, parts: Sequence[NDArray[np.int16]]) -> None:
                 output.writeframesraw(part.astype("<i2", copy=False).tobytes())
     except OSError as error:
         path.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise StorageFull("no space is left for the audio chunks; free some and run the command again") from error
         raise StorageUnwritable(f"the audio chunks cannot be written: {error.strerror}; check the folder") from error

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from v2t.domain.errors import EngineCrashed, EngineOutOfMemory, StorageFull, V2TError
+from v2t.domain.errors import DISK_FULL, EngineCrashed, EngineOutOfMemory, StorageFull, V2TError
 
 Emit = Callable[[dict[str, Any]], None]
 """What a job calls to report progress; any JSON-able dict."""
@@ -32,7 +32,6 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000  # linux/sched.h
 _CLONE_NEWNET = 0x40000000
-_DISK_FULL = {28, 122}  # ENOSPC, EDQUOT
 
 
 def confine(memory_bytes: int, parent: int) -> None:
@@ -82,7 +81,7 @@ def _as_v2t_error(error: Exception) -> V2TError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text:
         return EngineOutOfMemory()
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return StorageFull()
     return EngineCrashed(f"{type(error).__name__}: {text}")
 

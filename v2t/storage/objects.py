@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from v2t.domain.errors import (
+    DISK_FULL,
     InputNotFound,
     InputUnreadable,
     ObjectMissing,
@@ -39,7 +40,7 @@ _ABANDONED_SECONDS = 86_400
 _COPY_BYTES = 1 << 26
 _PUBLISH_ATTEMPTS = 10
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = DISK_FULL | {errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 _KERNEL_CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM}
 """What copy_file_range(2) answers between some file systems, on old kernels and under some system call filters."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from v2t.domain.errors import ModelCorrupted, ModelUnavailable, StorageError, StorageFull, StorageUnwritable
+from v2t.domain.errors import DISK_FULL, ModelCorrupted, ModelUnavailable, StorageError, StorageFull, StorageUnwritable
 from v2t.weights.catalogue import GGML, Model, ModelFile, find_model, models
 from v2t.weights.integrity import find_damaged, flush, remember
 from v2t.weights.sources import DEFAULT_HUB, OnProgress, choose_hub, is_carried, sources
@@ -23,7 +23,7 @@ from v2t.weights.sources import DEFAULT_HUB, OnProgress, choose_hub, is_carried,
 logger = logging.getLogger(__name__)
 
 _INCOMING = ".incoming"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = DISK_FULL | {errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
