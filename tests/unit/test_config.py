@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from v2t import config
+from v2t.config import loading
 from v2t.config import Secret, Settings, describe_settings, load_file, load_settings
 from v2t.domain.errors import ConfigurationError, InputNotFound
 
@@ -59,7 +60,7 @@ def test_the_nearer_source_wins_for_each_key(home: Path, monkeypatch: pytest.Mon
     user_file = write(home / ".config/v2t/config.toml", "[engine]\nslots = 2\nthreads = 2\nstall_seconds = 2")
     near, user, _ = config.settings_files()
     assert user == user_file
-    monkeypatch.setattr(config, "settings_files", lambda: (near, user, system_file))
+    monkeypatch.setattr(loading, "settings_files", lambda: (near, user, system_file))
     write(Path("v2t.toml"), "[engine]\nslots = 3\nthreads = 3")
     monkeypatch.setenv("V2T_ENGINE__SLOTS", "4")
 

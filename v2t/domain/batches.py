@@ -1,0 +1,208 @@
+"""Batches: many files grouped by size, each group worked on by itself, all results in one report.
+
+The groups and outcomes themselves are objects in the store, below `<batch id>/`; through Temporal travel only
+numbers and references, so that the cost of a file does not grow with the size of its batch.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, JobState, TranscribeOptions, TranscribeRequest
+
+_MEGABYTE = 1024 * 1024
+
+_CLASSES = ((10 * _MEGABYTE, 20), (50 * _MEGABYTE, 10))
+"""Files up to so many bytes form groups of so many: small files, then medium ones."""
+
+_LARGE_GROUP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRef:
+    """A recording that somebody put into the store under a name of his own."""
+
+    key: str  # incoming/<user>/<name>
+    size_bytes: int
+    etag: str
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def user(self) -> str:
+        """Whose folder it lies in."""
+        parts = self.key.split("/")
+        return parts[1] if len(parts) > 2 else DEFAULT_USER
+
+    @property
+    def upload_id(self) -> str:
+        """`u-` and 26 base32 characters of its key and content: the workflow that takes it in."""
+        return "u-" + _digest(f"{self.key}\n{self.etag}")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One file of a batch: a request, or an upload whose content has not been read yet."""
+
+    name: str
+    size_bytes: int
+    request: TranscribeRequest | None = None
+    upload: UploadRef | None = None
+
+    @property
+    def identity(self) -> str:
+        """The same for the same content and parameters."""
+        return self.request.job_id if self.request else self.upload.upload_id if self.upload else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class BatchGroup:
+    """Files that are worked on together."""
+
+    index: int
+    items: tuple[BatchItem, ...]
+    options: TranscribeOptions  # for the uploads among them
+    user: str = DEFAULT_USER
+    priority: int = DEFAULT_PRIORITY
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTotals:
+    """How many files ended how."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    audio_seconds: float = 0.0
+
+    @property
+    def files(self) -> int:
+        """All that have ended."""
+        return self.completed + self.failed + self.cancelled
+
+    def plus(self, other: BatchTotals) -> BatchTotals:
+        """The sum of both."""
+        return BatchTotals(
+            self.completed + other.completed,
+            self.failed + other.failed,
+            self.cancelled + other.cancelled,
+            self.audio_seconds + other.audio_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A batch whose groups are stored; the later fields carry it over from one run to the next."""
+
+    batch_id: str
+    groups: int
+    files: int
+    user: str = DEFAULT_USER
+    priority: int = DEFAULT_PRIORITY
+    groups_in_flight: int = 8
+    next_group: int = 0
+    totals: BatchTotals = BatchTotals()
+    started_at: float = 0.0  # Unix time of the first run
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRequest:
+    """Work on one group of a batch."""
+
+    batch_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """How one file of a batch ended."""
+
+    name: str
+    state: JobState
+    job_id: str = ""
+    audio_seconds: float = 0.0
+    words: int = 0
+    transcript_key: str = ""
+    error_code: str = ""
+    error_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOutcomes:
+    """How the files of a group ended."""
+
+    batch_id: str
+    index: int
+    outcomes: tuple[FileOutcome, ...]
+
+    @property
+    def totals(self) -> BatchTotals:
+        """Their numbers."""
+        states = [outcome.state for outcome in self.outcomes]
+        return BatchTotals(
+            completed=states.count(JobState.COMPLETED),
+            failed=states.count(JobState.FAILED),
+            cancelled=states.count(JobState.CANCELLED),
+            audio_seconds=sum(outcome.audio_seconds for outcome in self.outcomes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """How a batch ended: numbers, and where the report is."""
+
+    batch_id: str
+    totals: BatchTotals
+    report_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """What the workflow's `progress` query answers."""
+
+    files: int
+    totals: BatchTotals
+    groups_running: int
+    paused: bool = False
+
+
+def group_by_size(items: Iterable[BatchItem]) -> Iterator[tuple[BatchItem, ...]]:
+    """Groups of 20 files below 10 MB, of 10 up to 50 MB, of 5 above; files keep their order inside their class."""
+    waiting: dict[int, list[BatchItem]] = {}
+    for item in items:
+        size = next((count for bytes_, count in _CLASSES if item.size_bytes < bytes_), _LARGE_GROUP)
+        group = waiting.setdefault(size, [])
+        group.append(item)
+        if len(group) == size:
+            yield tuple(waiting.pop(size))
+    yield from (tuple(group) for group in waiting.values())
+
+
+def batch_id(items: Iterable[BatchItem], options: TranscribeOptions, user: str) -> str:
+    """`b-` and 26 base32 characters of the batch's files, parameters and user: the same batch has the same name."""
+    return "b-" + _digest("\n".join([user, repr(options), *sorted(item.identity for item in items)]))
+
+
+def group_key(batch_id: str, index: int) -> str:
+    """The object key of a group's files."""
+    return f"{batch_id}/groups/{index:06d}.json"
+
+
+def outcomes_key(batch_id: str, index: int) -> str:
+    """The object key of a group's outcomes."""
+    return f"{batch_id}/outcomes/{index:06d}.json"
+
+
+def report_key(batch_id: str) -> str:
+    """The object key of the report over all files, one JSON object a line."""
+    return f"{batch_id}/report.jsonl"
+
+
+def _digest(text: str) -> str:
+    return base64.b32encode(hashlib.sha256(text.encode(errors="replace")).digest()).decode().lower()[:26]

@@ -1,0 +1,1 @@
+"""One look at every part of the cluster."""
