@@ -20,7 +20,7 @@ CHECKS := check-format check-rules check-types check-layers check-yaml check-doc
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev format check $(CHECKS) test durability bench docs lock build clean
+.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos durability bench docs lock build clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -71,6 +71,15 @@ check-docs: $(DEV)
 
 test: $(DEV) ## The quick tests (under 5 minutes on 2 cores)
 	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+servers: $(DEV) ## Start real servers on loopback for trying things out, until Ctrl-C
+	@PYTHONPATH=tests $(BIN)/python -m support.servers $(SERVERS)
+
+test-servers: $(DEV) ## The tests that need PostgreSQL, Temporal, MinIO and Redis; they start them
+	$(BIN)/pytest -m servers --numprocesses 2 --dist loadgroup
+
+chaos: $(DEV) ## Break the servers, workers and disks in the middle of real work, and look at the result
+	$(BIN)/pytest -m chaos $(CHAOS)
 
 durability: $(DEV) ## Kill real processes in the middle of real work, and look at the result
 	$(BIN)/pytest -m durability

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
     from v2t.storage.objects import DirectoryObjectStore
+    from v2t.workshop import Workshop
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
@@ -62,6 +63,7 @@ class Cluster:
     records: JobRecords
     owned: bool  # whether this process runs it
     slots: int = 0  # engines side by side; 0 where another process runs them
+    remote: bool = False  # whether it is a cluster of servers, and not the embedded one
     lost: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process that runs it has ended
 
 
@@ -166,7 +168,7 @@ async def _joined(settings: Settings, running: Running) -> AsyncIterator[Cluster
     from v2t.client import Client
 
     client = await Client.connect(running.address, settings.standalone.namespace)
-    cluster = Cluster(client, wiring.open_store(settings), wiring.open_records(settings), owned=False)
+    cluster = Cluster(client, wiring.open_folder_store(settings), wiring.open_records(settings), owned=False)
     watch = asyncio.create_task(_tell_when_lost(settings.standalone.folder, running, cluster.lost))
     try:
         yield cluster
@@ -193,9 +195,9 @@ async def _owned(
     service.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.stop)
-        store, records = wiring.open_store(settings), wiring.open_records(settings)
+        store, records = wiring.open_folder_store(settings), wiring.open_records(settings)
         stack.callback(records.close)
-        workshop = wiring.Workshop(settings, store, records) if work else None
+        workshop = _open_workshop(settings, store, records) if work else None
         if workshop:
             stack.push_async_callback(workshop.close)
             if model:
@@ -215,7 +217,13 @@ async def _owned(
         yield Cluster(client, store, records, owned=True, slots=workshop.slots if workshop else 0)
 
 
-def _worker(client: Client, workshop: wiring.Workshop | None) -> AbstractAsyncContextManager[None]:
+def _open_workshop(settings: Settings, store: ObjectStore, records: JobRecords) -> Workshop:
+    from v2t.workshop import Workshop
+
+    return Workshop(settings, store, records)
+
+
+def _worker(client: Client, workshop: Workshop | None) -> AbstractAsyncContextManager[None]:
     from v2t.worker.runtime import answering_worker, running_workers
 
     if workshop is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import os
 import stat
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from v2t import standalone, wiring
+from v2t import deployment, standalone, wiring
 from v2t.domain.errors import (
     ClusterUnreachable,
     EmptyInput,
@@ -23,7 +25,14 @@ from v2t.domain.errors import (
     StorageError,
     V2TError,
 )
-from v2t.domain.jobs import AudioRef, TranscribeOptions, TranscribeRequest, transcript_key
+from v2t.domain.jobs import (
+    DEFAULT_PRIORITY,
+    AudioRef,
+    TranscribeOptions,
+    TranscribeRequest,
+    archive_key,
+    transcript_key,
+)
 from v2t.domain.ports import ObjectStore
 from v2t.domain.transcript import Transcript, from_document
 
@@ -57,7 +66,7 @@ OnView = Callable[[Submission, "JobView"], None]
 OnOpen = Callable[["Cluster"], None]
 
 
-def identify(path: Path, options: TranscribeOptions, user: str) -> TranscribeRequest:
+def identify(path: Path, options: TranscribeOptions, user: str, priority: int = DEFAULT_PRIORITY) -> TranscribeRequest:
     """Read a file once to name it by its content.
 
     Raises:
@@ -82,18 +91,22 @@ def identify(path: Path, options: TranscribeOptions, user: str) -> TranscribeReq
     finally:
         os.close(descriptor)
     name = path.name.encode(errors="replace").decode()  # a name in a broken encoding must still travel as text
-    return TranscribeRequest(AudioRef(digest.hexdigest(), facts.st_size, name), options, user)
+    return TranscribeRequest(AudioRef(digest.hexdigest(), facts.st_size, name), options, user, priority)
 
 
 def stored_transcript(store: ObjectStore, job_id: str) -> Transcript:
-    """The transcript of a completed job.
+    """The transcript of a completed job, from the archive if it was moved there.
 
     Raises:
         ObjectMissing: there is none, or it is damaged.
     """
     try:
-        return from_document(json.loads(store.get_bytes(transcript_key(job_id))))
-    except ValueError as error:
+        try:
+            data = store.get_bytes(transcript_key(job_id))
+        except ObjectMissing:
+            data = gzip.decompress(store.get_bytes(archive_key(job_id)))
+        return from_document(json.loads(data))
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ObjectMissing(
             f"The stored transcript of {job_id} is damaged; transcribe the file with --fresh."
         ) from error
@@ -125,11 +138,13 @@ async def submit_files(
         if not waiting:
             return
         options = waiting[0].request.options if waiting[0].request else TranscribeOptions()
-        async with standalone.open_cluster(settings, provider=options.provider, model=options.model) as cluster:
+        async with deployment.open_cluster(settings, provider=options.provider, model=options.model) as cluster:
             on_open(cluster)
             await asyncio.gather(
                 *(_process(cluster, submission, wait=wait, again=again, on_view=on_view) for submission in waiting)
             )
+            if settings.is_cluster:
+                return
             for submission in waiting:
                 if isinstance(submission.error, ClusterUnreachable):
                     submission.error = _explain(submission.error, settings.standalone.folder)
@@ -162,7 +177,7 @@ async def _process(cluster: Cluster, submission: Submission, *, wait: bool, agai
         if wait:
             await _follow(cluster, submission, request, on_view)
     except ClusterUnreachable as error:
-        if cluster.owned:
+        if cluster.owned or cluster.remote:
             submission.error = error
     except V2TError as error:
         submission.error = error
@@ -184,7 +199,17 @@ async def _follow(cluster: Cluster, submission: Submission, request: TranscribeR
         for task in (watcher, ended, lost):
             task.cancel()
         await asyncio.gather(watcher, ended, lost, return_exceptions=True)
-    submission.transcript = await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
+    submission.transcript = await _fetch(cluster, request)
+
+
+async def _fetch(cluster: Cluster, request: TranscribeRequest) -> Transcript:
+    """The transcript of a completed job; a job whose transcript was deleted behind our back runs once more."""
+    try:
+        return await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
+    except ObjectMissing:
+        await cluster.client.submit(request, again=True)
+        await cluster.client.result(request.job_id)
+        return await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
 
 
 async def _watch(cluster: Cluster, submission: Submission, job_id: str, on_view: OnView) -> None:
@@ -209,8 +234,7 @@ def _put_audio(store: ObjectStore, path: Path, request: TranscribeRequest, *, ag
 
 def find_stored(settings: Settings, submissions: Sequence[Submission]) -> None:
     """Answer what has been transcribed before from the store, without opening the cluster."""
-    folder = settings.standalone.folder / "objects"
-    if not folder.is_dir():
+    if not settings.is_cluster and not (settings.standalone.folder / "objects").is_dir():
         return
     store = wiring.open_store(settings)
     for submission in submissions:

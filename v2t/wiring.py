@@ -2,43 +2,89 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import threading
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from v2t.domain.errors import V2TError
-from v2t.domain.jobs import JobRecord, JobState
-from v2t.domain.ports import JobRecords, ObjectStore
-from v2t.providers.table import load_class, resolve_provider
+from v2t.domain.errors import ConfigurationError
+from v2t.domain.jobs import JobRecord, ProviderAttempt
+from v2t.domain.ports import JobFilter, JobRecords, ObjectStore
 
 if TYPE_CHECKING:
-    from v2t.activities.transcription import TranscriptionActivities
+    from v2t.client import Client
     from v2t.config import Settings
-    from v2t.providers.engine import LocalEngine
+    from v2t.storage.cache import CachedObjectStore
+    from v2t.storage.minio import MinioObjectStore
     from v2t.storage.objects import DirectoryObjectStore
     from v2t.weights.store import ModelStore
 
 _MEGABYTE = 1024 * 1024
-_MEDIA_CHILDREN = 2
-_CHILD_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # v2t connects to nobody it was not told to; by default these libraries would
-    "HF_HUB_OFFLINE": "1",
-    "ORT_DISABLE_TELEMETRY": "1",
-}
+_KILOBYTE = 1024
 
 
-def open_store(settings: Settings) -> DirectoryObjectStore:
-    """The object store: a folder of this machine."""
+def open_store(settings: Settings) -> ObjectStore:
+    """The object store: the cluster's, its small objects also from Redis, or a folder of this machine."""
+    return _cached(settings, disk_mb=0) if settings.is_cluster else open_folder_store(settings)
+
+
+def open_worker_store(settings: Settings) -> CachedObjectStore:
+    """The cluster's object store as a worker uses it: with a cache on this machine's disk."""
+    return _cached(settings, disk_mb=settings.cache.disk_mb)
+
+
+def open_folder_store(settings: Settings) -> DirectoryObjectStore:
+    """The object store of one machine."""
     from v2t.storage.objects import DirectoryObjectStore
 
     return DirectoryObjectStore(settings.standalone.folder / "objects")
+
+
+def open_bucket_store(settings: Settings) -> MinioObjectStore:
+    """The cluster's object store, without any cache. Raises ConfigurationError when settings lack it."""
+    from v2t.storage.minio import Buckets, MinioObjectStore
+
+    storage = settings.storage
+    if not storage.endpoint:
+        raise ConfigurationError("storage.endpoint is not set; a cluster needs it beside temporal.address")
+    return MinioObjectStore(
+        storage.endpoint,
+        storage.access_key,
+        storage.secret_key.reveal(),
+        secure=storage.secure,
+        ca_file=storage.ca_file,
+        region=storage.region,
+        buckets=Buckets(
+            audio=storage.audio_bucket,
+            transcripts=storage.transcripts_bucket,
+            models=storage.models_bucket,
+            archive=storage.archive_bucket,
+        ),
+        scratch=scratch_folder(settings),
+        part_bytes=storage.part_mb * _MEGABYTE,
+    )
+
+
+def _cached(settings: Settings, *, disk_mb: int) -> CachedObjectStore:
+    from v2t.storage.cache import CachedObjectStore
+    from v2t.storage.disk_cache import DiskCache
+    from v2t.storage.redis_cache import RedisCache
+
+    cache, url = settings.cache, settings.cache.redis_url.reveal()
+    disk = DiskCache(cache.folder, disk_mb * _MEGABYTE) if disk_mb else None
+    redis = (
+        RedisCache(url, max_object_bytes=cache.redis_object_kb * _KILOBYTE, ttl_seconds=cache.redis_ttl_seconds)
+        if url
+        else None
+    )
+    return CachedObjectStore(open_bucket_store(settings), disk=disk, redis=redis)
+
+
+def scratch_folder(settings: Settings) -> Path:
+    """The folder for files on their way into or out of the store; made when missing."""
+    folder = (settings.cache.folder if settings.is_cluster else settings.standalone.folder) / "scratch"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def open_models(settings: Settings) -> ModelStore:
@@ -48,141 +94,87 @@ def open_models(settings: Settings) -> ModelStore:
     return ModelStore(settings.models.folder, hub=settings.models.hub)
 
 
-def open_records(settings: Settings) -> JobRecords:
+def open_records(settings: Settings) -> LazyJobRecords:
     """The job records, opened at their first use: their library takes half a second to load."""
-    return _LazyJobRecords(f"sqlite:///{settings.standalone.folder / 'records.db'}")
+    return LazyJobRecords(settings)
 
 
-def engine_slots(settings: Settings) -> int:
-    """How many engines run side by side at most: one a core, where the settings do not say."""
-    return settings.engine.slots or max(1, len(os.sched_getaffinity(0)) // settings.engine.threads)
+async def connect_client(settings: Settings) -> Client:
+    """A connection to the cluster's Temporal.
 
-
-def available_memory() -> int:
-    """Bytes that programs can still take without swapping, as the kernel estimates; 0 where it does not say."""
-    with suppress(OSError), Path("/proc/meminfo").open() as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-class Workshop:
-    """What a worker works with: the child processes, and the activities that use them.
-
-    Args:
-        settings: sizes and limits.
-        store: the object store.
-        records: the job records.
+    Raises:
+        ConfigurationError: there is no cluster in the settings.
+        ClusterUnreachable: nobody answers there.
     """
+    from v2t.client import Client, TlsFiles
 
-    def __init__(self, settings: Settings, store: ObjectStore, records: JobRecords) -> None:
-        from v2t.media.tools import ConfinedAudioTools
-        from v2t.process.pool import ChildPool
-
-        self._settings = settings
-        self._store = store
-        self._records = records
-        self.slots = engine_slots(settings)
-        self._engine_pool = ChildPool(
-            self.slots,
-            budget_bytes=available_memory(),
-            idle_seconds=settings.engine.idle_unload_seconds,
-            environment={**_CHILD_ENVIRONMENT, "OMP_NUM_THREADS": str(settings.engine.threads)},
+    temporal = settings.temporal
+    if not settings.is_cluster:
+        raise ConfigurationError("temporal.address is not set; `v2t transcribe` works on this machine without it")
+    tls = (
+        TlsFiles(
+            ca=temporal.ca_file,
+            certificate=temporal.certificate_file,
+            key=temporal.key_file,
+            server_name=temporal.server_name,
         )
-        self._media_pool = ChildPool(
-            _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_CHILD_ENVIRONMENT
-        )
-        self._audio_tools = ConfinedAudioTools(
-            self._media_pool,
-            slots=self.slots,
-            target_seconds=settings.audio.chunk_seconds,
-            max_seconds=settings.audio.max_hours * 3600,
-            stall_seconds=settings.audio.decode_stall_seconds,
-            limit_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
-        )
-        self._models = open_models(settings)
-        self._engines: dict[str, LocalEngine] = {}
-        self._warming: list[asyncio.Task[None]] = []
-
-    @cached_property
-    def activities(self) -> TranscriptionActivities:
-        """The steps of jobs; made when asked for, as they load the Temporal SDK."""
-        from v2t.activities.transcription import TranscriptionActivities
-
-        scratch = self._settings.standalone.folder / "scratch"
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return TranscriptionActivities(self._store, self._records, self._audio_tools, self.open_transcriber, scratch)
-
-    def open_transcriber(self, name: str) -> LocalEngine:
-        """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""
-        from v2t.weights.catalogue import memory_bytes
-
-        provider = resolve_provider(name)
-        if provider.name not in self._engines:
-            self._engines[provider.name] = load_class(provider)(
-                self._engine_pool,
-                self._locate_model,
-                memory_bytes,
-                memory_limit=self._settings.engine.memory_limit_mb * _MEGABYTE,
-                threads=self._settings.engine.threads,
-                stall_seconds=self._settings.engine.stall_seconds,
-            )
-        return self._engines[provider.name]
-
-    def warm_up(self, provider: str, model: str) -> None:
-        """Begin to load the decoder and the model while other things start.
-
-        A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
-        """
-        for coroutine in (self.open_transcriber(provider).warm_up(model), self._audio_tools.warm_up()):
-            self._warming.append(asyncio.get_running_loop().create_task(_quietly(coroutine)))
-
-    async def close(self) -> None:
-        """End the child processes."""
-        for task in self._warming:
-            task.cancel()
-        await asyncio.gather(*self._warming, return_exceptions=True)
-        await self._engine_pool.close()
-        await self._media_pool.close()
-
-    async def _locate_model(self, name: str, model_format: str) -> Path:
-        return await asyncio.to_thread(self._models.ensure, name, model_format)
+        if temporal.ca_file or temporal.certificate_file
+        else None
+    )
+    return await Client.connect(temporal.address, temporal.namespace, tls)
 
 
-async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:
-    with suppress(V2TError):
-        await coroutine
-
-
-class _LazyJobRecords:
+class LazyJobRecords:
     """JobRecords that open their database at the first use, or ahead of it in a thread."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._opened: JobRecords | None = None
 
     def open(self) -> JobRecords:
+        """The opened records. Raises StorageError, RecordsUnreachable, ConfigurationError."""
         with self._lock:
             if self._opened is None:
                 from v2t.db.records import open_records
 
-                self._opened = open_records(self._url)
+                database = self._settings.database
+                url = database.url.reveal() or f"sqlite:///{self._settings.standalone.folder / 'records.db'}"
+                self._opened = open_records(
+                    url, replica_url=database.replica_url.reveal(), months_ahead=database.months_ahead
+                )
             return self._opened
 
     def close(self) -> None:
+        """Close the database if it was opened."""
         with self._lock:
             if self._opened is not None:
                 self._opened.close()
 
     def save(self, record: JobRecord) -> None:
+        """As JobRecords."""
         self.open().save(record)
 
+    def save_attempt(self, attempt: ProviderAttempt) -> None:
+        """As JobRecords."""
+        self.open().save_attempt(attempt)
+
+    def attempts(self, job_id: str) -> Sequence[ProviderAttempt]:
+        """As JobRecords."""
+        return self.open().attempts(job_id)
+
     def get(self, job_id: str) -> JobRecord | None:
+        """As JobRecords."""
         return self.open().get(job_id)
 
-    def find(
-        self, *, user: str = "", state: JobState | None = None, text: str = "", limit: int = 50
-    ) -> Sequence[JobRecord]:
-        return self.open().find(user=user, state=state, text=text, limit=limit)
+    def find(self, wanted: JobFilter) -> Sequence[JobRecord]:
+        """As JobRecords."""
+        return self.open().find(wanted)
+
+    def older_than(self, created_before: float, limit: int) -> Sequence[JobRecord]:
+        """As JobRecords."""
+        return self.open().older_than(created_before, limit)
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """As JobRecords."""
+        self.open().delete(job_ids)

@@ -28,7 +28,8 @@ from v2t.config import load_settings
 from v2t.domain.jobs import AudioRef, Chunk, CutRequest
 from v2t.media.tools import ConfinedAudioTools
 from v2t.process.pool import ChildPool
-from v2t.wiring import engine_slots, open_models
+from v2t.wiring import open_models
+from v2t.workshop import engine_slots
 
 ENGINES = {"faster_whisper": "ct2", "whisper_cpp": "ggml"}
 DIRECT = str(Path(__file__).with_name("direct.py"))

@@ -151,7 +151,10 @@ class _Bars:
 
 
 def _engine_line(engine: str, cluster: Cluster) -> str:
-    where = f"{cluster.slots} at a time" if cluster.owned else "on the cluster that `v2t up` keeps"
+    if cluster.remote:
+        where = "on the cluster"
+    else:
+        where = f"{cluster.slots} at a time" if cluster.owned else "on the cluster that `v2t up` keeps"
     return f"engine: {engine}, {where}"
 
 

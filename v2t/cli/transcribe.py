@@ -54,6 +54,9 @@ _FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
 )
 @click.option("--translate", is_flag=True, help="Translate into English.")
 @click.option("--prompt", default="", help="Words to expect, such as names and terms.")
+@click.option(
+    "--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Urgency on a cluster, 1 the highest."
+)
 @click.option("--max-line-width", type=click.IntRange(min=1), help="Characters in a subtitle line.")
 @click.option("--max-lines", type=click.IntRange(min=1), help="Lines in a subtitle.")
 @click.option("--skip-existing", is_flag=True, help="Leave out FILEs whose output files are there already.")
@@ -71,6 +74,7 @@ def command(
     language: str,
     translate: bool,
     prompt: str,
+    priority: int,
     max_line_width: int | None,
     max_lines: int | None,
     skip_existing: bool,
@@ -95,25 +99,31 @@ def command(
     destination = Destination.parse(formats, output, beside=beside, files=files)
     if skip_existing:
         files = destination.without_existing(files, quiet=quiet)
-    settings, options = _options(provider, model, language, prompt, translate=translate)
-    submissions = _identify(files, options)
+    settings, options = parse_options(provider, model, language, prompt, translate=translate)
+    submissions = _identify(files, options, user_of(settings), priority)
     _transcribe(settings, submissions, fresh=fresh, wait=not no_wait, quiet=quiet)
     limits = _limits(settings, max_line_width, max_lines)
     return _result(submissions, destination, limits, wait=not no_wait, quiet=quiet)
 
 
-def _options(
+def parse_options(
     provider: str, model: str, language: str, prompt: str, *, translate: bool
 ) -> tuple[Settings, TranscribeOptions]:
-    """Check what was asked before any work is done for it."""
+    """Check what was asked before any work is done for it.
+
+    On a cluster the engine and the model are the workers': their presence on this machine says nothing.
+    """
     from v2t.config import load_settings
     from v2t.domain.jobs import TranscribeOptions
     from v2t.domain.languages import parse_language
-    from v2t.providers.table import resolve_provider
+    from v2t.providers.table import check_name, resolve_provider
     from v2t.weights.catalogue import find_model
 
     settings = load_settings()
-    facts = find_model(model or settings.models.default, resolve_provider(provider).model_format)
+    if settings.is_cluster:
+        check_name(provider)
+    model_format = "" if settings.is_cluster else resolve_provider(provider).model_format
+    facts = find_model(model or settings.models.default, model_format)
     code = parse_language(language)
     if facts.is_english_only and (translate or code not in {"", "en"}):
         raise UsageError(f"The model {facts.name} knows only English; take {facts.name.removesuffix('.en')} instead.")
@@ -122,15 +132,28 @@ def _options(
     return settings, TranscribeOptions(provider, facts.name, code, translate, prompt)
 
 
-def _identify(files: tuple[Path, ...], options: TranscribeOptions) -> list[Submission]:
+def user_of(settings: Settings) -> str:
+    """Whom the jobs belong to: on a cluster, who is logged in here."""
     from v2t.domain.jobs import DEFAULT_USER
+
+    if not settings.is_cluster:
+        return DEFAULT_USER
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        return DEFAULT_USER
+
+
+def _identify(files: tuple[Path, ...], options: TranscribeOptions, user: str, priority: int) -> list[Submission]:
     from v2t.submission import Submission, identify
 
     submissions = []
     for file in files:
         submission = Submission(file)
         try:
-            submission.request = identify(file, options, DEFAULT_USER)
+            submission.request = identify(file, options, user, priority)
         except V2TError as error:
             submission.error = error
         submissions.append(submission)
@@ -139,7 +162,6 @@ def _identify(files: tuple[Path, ...], options: TranscribeOptions) -> list[Submi
 
 def _transcribe(settings: Settings, submissions: list[Submission], *, fresh: bool, wait: bool, quiet: bool) -> None:
     from v2t.cli.progress import open_display
-    from v2t.providers.table import resolve_provider
     from v2t.submission import find_stored, submit_files
 
     if not fresh:
@@ -148,26 +170,37 @@ def _transcribe(settings: Settings, submissions: list[Submission], *, fresh: boo
     if not waiting or waiting[0].request is None:
         return
     options = waiting[0].request.options
-    provider = resolve_provider(options.provider)
-    _prepare_model(settings, options.model, provider.model_format)
-    if not wait:
-        from v2t.cli.service import keep_up
-
-        keep_up(settings)
-    with open_display(waiting, engine=f"{provider.name}, model {options.model}", quiet=quiet) as display:
+    engine = options.provider if settings.is_cluster else prepare_embedded(settings, options, keep=not wait)
+    with open_display(waiting, engine=f"{engine}, model {options.model}", quiet=quiet) as display:
         _run(submit_files(settings, waiting, wait=wait, again=fresh, on_open=display.opened, on_view=display.update))
 
 
-def _prepare_model(settings: Settings, model: str, model_format: str) -> None:
-    """Get the model now, where its progress can be seen, and not within the first job."""
-    from v2t import standalone, wiring
+def prepare_embedded(settings: Settings, options: TranscribeOptions, *, keep: bool) -> str:
+    """Get the model now, where its progress can be seen, and not within the first job.
 
+    Args:
+        settings: of the embedded cluster.
+        options: whose engine and model it will need.
+        keep: leave the embedded cluster running for jobs that nobody waits for.
+
+    Returns:
+        The name of the engine that will compute.
+    """
+    from v2t import standalone, wiring
+    from v2t.providers.table import resolve_provider
+
+    provider = resolve_provider(options.provider)
     models = wiring.open_models(settings)
     standalone.prepare_folder(settings.standalone.folder)
-    if models.model_path(model, model_format) is None:
+    if models.model_path(options.model, provider.model_format) is None:
         standalone.prepare_folder(settings.models.folder)
-        with download_bar(f"getting the model {model} for the first time") as report:
-            models.ensure(model, model_format, report)
+        with download_bar(f"getting the model {options.model} for the first time") as report:
+            models.ensure(options.model, provider.model_format, report)
+    if keep:
+        from v2t.cli.service import keep_up
+
+        keep_up(settings)
+    return provider.name
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -38,6 +38,13 @@ def is_installed(provider: LocalProvider) -> bool:
     return importlib.util.find_spec(provider.library) is not None
 
 
+def check_name(name: str) -> None:
+    """Whether there is such a provider, installed here or not. Raises UnknownProvider."""
+    if name != LOCAL and name not in LOCAL_PROVIDERS:
+        names = ", ".join((LOCAL, *LOCAL_PROVIDERS))
+        raise UnknownProvider(f"There is no provider {name!r}; there are {names}.")
+
+
 def resolve_provider(name: str) -> LocalProvider:
     """The provider a name means on this machine; `local` is the fastest one installed.
 
@@ -55,10 +62,8 @@ def resolve_provider(name: str) -> LocalProvider:
             if is_installed(LOCAL_PROVIDERS[candidate]):
                 return LOCAL_PROVIDERS[candidate]
         raise EngineNotInstalled
-    provider = LOCAL_PROVIDERS.get(name)
-    if provider is None:
-        names = ", ".join((LOCAL, *LOCAL_PROVIDERS))
-        raise UnknownProvider(f"There is no provider {name!r}; there are {names}.")
+    check_name(name)
+    provider = LOCAL_PROVIDERS[name]
     if not is_installed(provider):
         raise EngineNotInstalled(f"{name} is not installed; `pip install 'v2t[{provider.extra}]'` installs it.")
     return provider

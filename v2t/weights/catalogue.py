@@ -85,16 +85,17 @@ def models() -> tuple[Model, ...]:
     return (*folders, *single_files)
 
 
-def find_model(name: str, model_format: str) -> Model:
-    """The model of this name in a format.
+def find_model(name: str, model_format: str = "") -> Model:
+    """The model of this name in a format, or in any when none is named.
 
     Raises:
         UnknownModel: there is none; the message names the nearest.
     """
-    names = [model.name for model in models() if model.format == model_format]
-    for model in models():
-        if (model.name, model.format) == (name, model_format):
+    known = [model for model in models() if model_format in {model.format, ""}]
+    for model in known:
+        if model.name == name:
             return model
+    names = [model.name for model in known]
     elsewhere = sorted({model.format for model in models() if model.name == name})
     if elsewhere:
         raise UnknownModel(

@@ -1,0 +1,132 @@
+"""What a worker works with: its child processes, and the activities that use them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from v2t import wiring
+from v2t.domain.errors import V2TError
+from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.providers.table import load_class, resolve_provider
+
+if TYPE_CHECKING:
+    from v2t.activities.transcription import TranscriptionActivities
+    from v2t.config import Settings
+    from v2t.providers.engine import LocalEngine
+
+_MEGABYTE = 1024 * 1024
+_MEDIA_CHILDREN = 2
+_CHILD_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # v2t connects to nobody it was not told to; by default these libraries would
+    "HF_HUB_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+def engine_slots(settings: Settings) -> int:
+    """How many engines run side by side at most: one a core, where the settings do not say."""
+    return settings.engine.slots or max(1, len(os.sched_getaffinity(0)) // settings.engine.threads)
+
+
+def available_memory() -> int:
+    """Bytes that programs can still take without swapping, as the kernel estimates; 0 where it does not say."""
+    with suppress(OSError), Path("/proc/meminfo").open() as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+class Workshop:
+    """What a worker works with: the child processes, and the activities that use them.
+
+    Args:
+        settings: sizes and limits.
+        store: the object store.
+        records: the job records.
+    """
+
+    def __init__(self, settings: Settings, store: ObjectStore, records: JobRecords) -> None:
+        from v2t.media.tools import ConfinedAudioTools
+        from v2t.process.pool import ChildPool
+
+        self._settings = settings
+        self._store = store
+        self._records = records
+        self.slots = engine_slots(settings)
+        self._engine_pool = ChildPool(
+            self.slots,
+            budget_bytes=available_memory(),
+            idle_seconds=settings.engine.idle_unload_seconds,
+            environment={**_CHILD_ENVIRONMENT, "OMP_NUM_THREADS": str(settings.engine.threads)},
+        )
+        self._media_pool = ChildPool(
+            _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_CHILD_ENVIRONMENT
+        )
+        self._audio_tools = ConfinedAudioTools(
+            self._media_pool,
+            slots=self.slots,
+            target_seconds=settings.audio.chunk_seconds,
+            max_seconds=settings.audio.max_hours * 3600,
+            stall_seconds=settings.audio.decode_stall_seconds,
+            limit_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
+        )
+        self._models = wiring.open_models(settings)
+        self._engines: dict[str, LocalEngine] = {}
+        self._warming: list[asyncio.Task[None]] = []
+
+    @cached_property
+    def activities(self) -> TranscriptionActivities:
+        """The steps of jobs; made when asked for, as they load the Temporal SDK."""
+        from v2t.activities.transcription import TranscriptionActivities
+
+        scratch = wiring.scratch_folder(self._settings)
+        return TranscriptionActivities(self._store, self._records, self._audio_tools, self.open_transcriber, scratch)
+
+    def open_transcriber(self, name: str) -> LocalEngine:
+        """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""
+        from v2t.weights.catalogue import memory_bytes
+
+        provider = resolve_provider(name)
+        if provider.name not in self._engines:
+            self._engines[provider.name] = load_class(provider)(
+                self._engine_pool,
+                self._locate_model,
+                memory_bytes,
+                memory_limit=self._settings.engine.memory_limit_mb * _MEGABYTE,
+                threads=self._settings.engine.threads,
+                stall_seconds=self._settings.engine.stall_seconds,
+            )
+        return self._engines[provider.name]
+
+    def warm_up(self, provider: str, model: str) -> None:
+        """Begin to load the decoder and the model while other things start.
+
+        A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
+        """
+        for coroutine in (self.open_transcriber(provider).warm_up(model), self._audio_tools.warm_up()):
+            self._warming.append(asyncio.get_running_loop().create_task(_quietly(coroutine)))
+
+    async def close(self) -> None:
+        """End the child processes."""
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
+        await self._engine_pool.close()
+        await self._media_pool.close()
+
+    async def _locate_model(self, name: str, model_format: str) -> Path:
+        return await asyncio.to_thread(self._models.ensure, name, model_format)
+
+
+async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:
+    with suppress(V2TError):
+        await coroutine
