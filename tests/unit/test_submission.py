@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from v2t.config import Settings, StandaloneSettings
+from v2t.config import Settings
+from v2t.config.machine import StandaloneSettings
 from v2t.domain.errors import EmptyInput, InputNotFound, InputUnreadable, ObjectMissing
 from v2t.domain.jobs import TranscribeOptions, transcript_key
 from v2t.domain.transcript import Transcript, to_document
