@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, JobState, TranscribeOptions, TranscribeRequest
+from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, AudioRef, JobState, TranscribeOptions, TranscribeRequest
 
 _MEGABYTE = 1024 * 1024
 
@@ -109,6 +111,7 @@ class BatchRequest:
     next_group: int = 0
     totals: BatchTotals = BatchTotals()
     started_at: float = 0.0  # Unix time of the first run
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class GroupRequest:
 
     batch_id: str
     index: int
+    user: str = DEFAULT_USER
+    priority: int = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,34 @@ class FileOutcome:
     transcript_key: str = ""
     error_code: str = ""
     error_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGroup:
+    """A group as its workflow gets it: what has been done before, and what is still to do."""
+
+    finished: tuple[FileOutcome, ...]
+    items: tuple[BatchItem, ...]
+    options: TranscribeOptions  # for the uploads among them
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedJob:
+    """How a job ended that somebody else had started.
+
+    `again` tells that this end is not an answer: it was cancelled or terminated, or its transcript is gone.
+    """
+
+    outcome: FileOutcome
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowRequest:
+    """Wait for a job that somebody else started."""
+
+    job_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +184,15 @@ class GroupOutcomes:
             cancelled=states.count(JobState.CANCELLED),
             audio_seconds=sum(outcome.audio_seconds for outcome in self.outcomes),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """Write the report over a batch; files without an outcome are `missing_state`."""
+
+    batch_id: str
+    groups: int
+    missing_state: JobState = JobState.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +228,8 @@ def group_by_size(items: Iterable[BatchItem]) -> Iterator[tuple[BatchItem, ...]]
 
 def batch_id(items: Iterable[BatchItem], options: TranscribeOptions, user: str) -> str:
     """`b-` and 26 base32 characters of the batch's files, parameters and user: the same batch has the same name."""
-    return "b-" + _digest("\n".join([user, repr(options), *sorted(item.identity for item in items)]))
+    files = sorted(f"{item.name}\n{item.identity}" for item in items)
+    return "b-" + _digest("\n".join([user, repr(options), *files]))
 
 
 def group_key(batch_id: str, index: int) -> str:
@@ -202,6 +245,43 @@ def outcomes_key(batch_id: str, index: int) -> str:
 def report_key(batch_id: str) -> str:
     """The object key of the report over all files, one JSON object a line."""
     return f"{batch_id}/report.jsonl"
+
+
+def encode_group(group: BatchGroup) -> bytes:
+    """The JSON document of a group, as stored."""
+    return json.dumps(asdict(group)).encode()
+
+
+def decode_group(data: bytes) -> BatchGroup:
+    """Read what `encode_group` wrote."""
+    document = json.loads(data)
+    return BatchGroup(
+        **{
+            **document,
+            "items": tuple(_item(item) for item in document["items"]),
+            "options": TranscribeOptions(**document["options"]),
+        }
+    )
+
+
+def encode_outcomes(outcomes: Iterable[FileOutcome]) -> bytes:
+    """Outcomes as stored: one JSON object a line."""
+    lines = (json.dumps(asdict(outcome)) + "\n" for outcome in outcomes)
+    return "".join(lines).encode()
+
+
+def decode_outcome(line: str | bytes) -> FileOutcome:
+    """Read one line that `encode_outcomes` wrote."""
+    document = json.loads(line)
+    return FileOutcome(**{**document, "state": JobState(document["state"])})
+
+
+def _item(document: dict[str, Any]) -> BatchItem:
+    request, upload = document["request"], document["upload"]
+    if request:
+        audio, options = AudioRef(**request["audio"]), TranscribeOptions(**request["options"])
+        request = TranscribeRequest(**{**request, "audio": audio, "options": options})
+    return BatchItem(**{**document, "request": request or None, "upload": UploadRef(**upload) if upload else None})
 
 
 def _digest(text: str) -> str:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from v2t.domain.jobs import Chunk, Cut, CutRequest, JobRecord, JobState, ProviderAttempt, TranscribeOptions
+from v2t.domain.jobs import (
+    Chunk,
+    Cut,
+    CutRequest,
+    JobRecord,
+    JobState,
+    ProviderAttempt,
+    TranscribeOptions,
+    TranscribeRequest,
+    TranscribeResult,
+)
 from v2t.domain.transcript import Segment
 
 OnProgress = Callable[[float], None]
@@ -180,4 +190,24 @@ class JobRecords(Protocol):
 
     def delete(self, job_ids: Sequence[str]) -> None:
         """Forget jobs and their attempts; unknown ids are no error."""
+        ...
+
+
+class RunningJobs(Protocol):
+    """What Temporal knows of jobs, for steps that must look after jobs which others started."""
+
+    async def state(self, job_id: str) -> JobState | None:
+        """How the newest run of a job stands, or None where none is known. Raises ClusterUnreachable."""
+        ...
+
+    async def result(self, job_id: str) -> TranscribeResult:
+        """Wait for a job to end. Raises the V2TError that it ended with."""
+        ...
+
+    def requests(self) -> AsyncIterator[TranscribeRequest]:
+        """What every job that runs now was asked to do."""
+        ...
+
+    def batch_ids(self) -> AsyncIterator[str]:
+        """Every batch that runs now."""
         ...
