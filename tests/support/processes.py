@@ -29,6 +29,11 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
         await asyncio.sleep(0.01)
 
 
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+    """The same for a test without a loop."""
+    asyncio.run(until(condition, what, seconds))
+
+
 async def until_gone(pid: int, seconds: float = 5.0) -> None:
     await until(lambda: not is_alive(pid), f"process {pid} ends", seconds)
 

@@ -20,6 +20,14 @@ def read_wav(path: Path) -> Samples:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
+def decode(path: Path) -> Samples:
+    """Any recording as 16 kHz mono samples."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    with av.open(str(path)) as container:
+        frames = [done for frame in container.decode(audio=0) for done in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
 def write_audio(path: Path, samples: Samples, codec: str, *, seconds_each: float = 60.0, times: int = 1) -> Path:
     """Write 16 kHz mono samples, `times` over, in the container that the name's ending says."""
     step = round(seconds_each * SAMPLE_RATE)
