@@ -9,8 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from v2t import config
-from v2t.config import loading
-from v2t.config import Secret, Settings, describe_settings, load_file, load_settings
+from v2t.config import Secret, Settings, describe_settings, load_file, load_settings, loading
 from v2t.domain.errors import ConfigurationError, InputNotFound
 
 

@@ -20,7 +20,7 @@ def view(finished: float, *, running: float = 0.0, duration: float = 100.0, **ch
 
 
 def cluster(*, owned: bool, slots: int = 2) -> Cluster:
-    return cast("Cluster", SimpleNamespace(owned=owned, slots=slots))
+    return cast("Cluster", SimpleNamespace(remote=False, owned=owned, slots=slots))
 
 
 @pytest.fixture
