@@ -17,7 +17,7 @@ class UploadRequest:
     """Take in one upload."""
 
     upload: UploadRef
-    options: TranscribeOptions = TranscribeOptions()
+    options: TranscribeOptions
     priority: int = DEFAULT_PRIORITY
     batch_id: str = ""
 
@@ -33,7 +33,7 @@ class AdoptedUpload:
 class SweepRequest:
     """Take in the uploads whose keys come after `after`."""
 
-    options: TranscribeOptions = TranscribeOptions()
+    options: TranscribeOptions
     after: str = ""
 
 

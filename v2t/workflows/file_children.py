@@ -1,0 +1,47 @@
+"""Jobs as children of other workflows: started once, or joined where they run already."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.common import Priority, WorkflowIDReusePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from v2t.domain.jobs import TranscribeRequest, TranscribeResult
+    from v2t.workflows.policies import QUEUE
+    from v2t.workflows.transcribe_file import TranscribeFile
+
+FileHandle = workflow.ChildWorkflowHandle[TranscribeFile, TranscribeResult]
+
+_SUMMARY_CHARACTERS = 100
+
+
+async def start_file(
+    request: TranscribeRequest, *, again: bool = False, on_parent_close: workflow.ParentClosePolicy
+) -> FileHandle:
+    """Start a job that does not run and has not completed.
+
+    Args:
+        request: determines the job's id.
+        again: start also when it has completed: its transcript is gone.
+        on_parent_close: what becomes of it when the workflow that starts it ends first.
+
+    Raises:
+        WorkflowAlreadyStartedError: it runs, or has completed.
+    """
+    return await workflow.start_child_workflow(
+        TranscribeFile.run,
+        request,
+        id=request.job_id,
+        task_queue=QUEUE,
+        parent_close_policy=on_parent_close,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        if again
+        else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        priority=Priority(priority_key=request.priority, fairness_key=request.user),
+        static_summary=_printable(request.audio.name),
+    )
+
+
+def _printable(name: str) -> str:
+    """A file's name as the wire can carry it."""
+    return name[:_SUMMARY_CHARACTERS].encode(errors="replace").decode()

@@ -1,0 +1,191 @@
+"""TranscribeGroup: some files of a batch, side by side; none of them can sink the others."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    TerminatedError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from v2t.activities.batches import BatchActivities
+    from v2t.activities.uploads import UploadActivities
+    from v2t.domain.batches import (
+        BatchItem,
+        BatchTotals,
+        FileOutcome,
+        FollowedJob,
+        FollowRequest,
+        GroupOutcomes,
+        GroupRequest,
+        LoadedGroup,
+        UploadRef,
+    )
+    from v2t.domain.jobs import JobState, TranscribeOptions, TranscribeRequest, TranscribeResult
+    from v2t.domain.uploads import UploadRequest
+    from v2t.workflows.file_children import start_file
+    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
+
+Answer = TypeVar("Answer")
+
+_STARTS = 3
+"""How often a file is started anew when whoever had started it before cancels it."""
+
+_FOLLOW_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=15),
+    non_retryable_error_types=RETRY.non_retryable_error_types,
+)
+"""Without a limit: a retry of `follow_job` only means that the job still runs."""
+
+
+@workflow.defn(name="TranscribeGroup")
+class TranscribeGroup:
+    """A group. Its id is `<batch id>/g<index>`."""
+
+    @workflow.init
+    def __init__(self, request: GroupRequest) -> None:
+        self._request = request
+        self._jobs: dict[str, asyncio.Task[FileOutcome]] = {}
+
+    @workflow.run
+    async def run(self, request: GroupRequest) -> BatchTotals:
+        """Transcribe what is not done yet and keep how each file ended, also when cancelled in between."""
+        group = await self._load()
+        tasks = [asyncio.create_task(self._finish(item, group.options)) for item in group.items]
+        try:
+            await asyncio.gather(*tasks)
+        except asyncio.CancelledError:
+            workflow.logger.info("%s/%d is cancelled", request.batch_id, request.index)
+        outcomes = [*group.finished, *(task.result() for task in tasks)]
+        outcomes.sort(key=lambda outcome: outcome.name)
+        return await workflow.execute_activity_method(
+            BatchActivities.store_outcomes,
+            GroupOutcomes(request.batch_id, request.index, tuple(outcomes)),
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+        )
+
+    async def _load(self) -> LoadedGroup:
+        return await workflow.execute_activity_method(
+            BatchActivities.load_group,
+            self._request,
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+        )
+
+    async def _finish(self, item: BatchItem, options: TranscribeOptions) -> FileOutcome:
+        """How a file ended, whatever happened to it."""
+        try:
+            request = await self._request_of(item, options)
+            if request is None:
+                return _failed(item.name, "ObjectMissing", f"{item.name} is gone, or was overwritten meanwhile")
+            if request.job_id in self._jobs:  # the same content twice: one job
+                outcome = await asyncio.shield(self._jobs[request.job_id])
+                return replace(outcome, name=item.name)
+            task = asyncio.create_task(self._run_file(request, item))
+            self._jobs[request.job_id] = task
+            return await task
+        except (FailureError, asyncio.CancelledError) as error:
+            return _outcome_of_failure(item, error)
+
+    async def _request_of(self, item: BatchItem, options: TranscribeOptions) -> TranscribeRequest | None:
+        if item.request:
+            return replace(item.request, priority=self._request.priority, batch_id=self._request.batch_id)
+        assert item.upload, "an item of a batch is a request or an upload"
+        adopted = await workflow.execute_activity_method(
+            UploadActivities.adopt_upload,
+            UploadRequest(item.upload, options, self._request.priority, self._request.batch_id),
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+        )
+        return adopted.request
+
+    async def _run_file(self, request: TranscribeRequest, item: BatchItem) -> FileOutcome:
+        """Start a job and wait for it; follow it where somebody else has started it."""
+        followed = FollowedJob(FileOutcome(item.name, JobState.CANCELLED, request.job_id))
+        for _ in range(_STARTS):
+            try:
+                job = await start_file(
+                    request,
+                    again=followed.again,
+                    on_parent_close=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                )
+            except WorkflowAlreadyStartedError:
+                await self._release(item.upload)
+                followed = await self._follow(FollowRequest(request.job_id, item.name))
+                if not followed.again:
+                    break
+            else:
+                await self._release(item.upload)
+                return _outcome(item.name, await job)
+        return followed.outcome
+
+    async def _follow(self, request: FollowRequest) -> FollowedJob:
+        return await workflow.execute_activity_method(
+            BatchActivities.follow_job,
+            request,
+            task_queue=QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=_FOLLOW_RETRY,
+        )
+
+    async def _release(self, upload: UploadRef | None) -> None:
+        """The content has become a job: the upload need not be kept."""
+        if upload:
+            await workflow.execute_activity_method(
+                UploadActivities.release_upload,
+                upload,
+                task_queue=QUEUE,
+                start_to_close_timeout=STEP_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+            )
+
+
+def _outcome(name: str, result: TranscribeResult) -> FileOutcome:
+    return FileOutcome(
+        name=name,
+        state=JobState.COMPLETED,
+        job_id=result.job_id,
+        audio_seconds=result.duration_seconds,
+        words=result.words,
+        transcript_key=result.transcript_key,
+    )
+
+
+def _outcome_of_failure(item: BatchItem, error: BaseException) -> FileOutcome:
+    job_id = item.request.job_id if item.request else ""
+    if is_cancelled_exception(error):
+        return FileOutcome(item.name, JobState.CANCELLED, job_id, error_code="JobCancelled")
+    cause: BaseException | None = error
+    while isinstance(cause, ChildWorkflowError | ActivityError) and cause.cause:
+        cause = cause.cause
+    if isinstance(cause, TerminatedError):
+        return replace(_failed(item.name, "JobTerminated", "The job was terminated."), job_id=job_id)
+    code = cause.type if isinstance(cause, ApplicationError) and cause.type else "JobFailed"
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    return replace(_failed(item.name, code, message), job_id=job_id)
+
+
+def _failed(name: str, code: str, message: str) -> FileOutcome:
+    return FileOutcome(name, JobState.FAILED, error_code=code, error_message=message)
