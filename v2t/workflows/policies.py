@@ -37,3 +37,7 @@ FIRST_WINDOW_SECONDS = 120.0
 WINDOW_GROWTH = 4.0
 """The first window gives every slot of a small machine a chunk at once; as later windows decode the
 part before them again, each is four times as long as the one before."""
+
+GROUPS_A_RUN = 400
+"""Groups of a batch before its workflow goes on in a new run: each costs about ten events of the 10 240
+at which Temporal begins to warn."""

@@ -22,11 +22,8 @@ with workflow.unsafe.imports_passed_through():
         report_key,
     )
     from v2t.domain.jobs import JobState
-    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
+    from v2t.workflows.policies import GROUPS_A_RUN, HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
     from v2t.workflows.transcribe_group import TranscribeGroup
-
-GROUPS_A_RUN = 400
-"""Each group costs about ten events; Temporal warns of histories of 10 240."""
 
 _GROUP_STARTS = 60
 _START_AGAIN = timedelta(seconds=1)
