@@ -1,15 +1,11 @@
-"""Submit, await, describe, cancel jobs; nothing above this module knows Temporal."""
+"""Submit, await, describe, cancel jobs."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -24,40 +20,19 @@ from temporalio.client import (
     WorkflowQueryFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import (
-    ApplicationError,
-    CancelledError,
-    TerminatedError,
-    WorkflowAlreadyStartedError,
-)
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
-from v2t.domain.errors import (
-    ClusterUnreachable,
-    JobCancelled,
-    JobFailed,
-    JobNotFound,
-    JobTerminated,
-    StorageFull,
-    V2TError,
-    from_wire,
-)
+from v2t.client.connection import TlsFiles, as_v2t_error, open_temporal, patiently
+from v2t.domain.errors import ClusterUnreachable
 from v2t.domain.jobs import JobState, Progress, Stage, TranscribeRequest, TranscribeResult
 from v2t.workflows.policies import QUEUE
 from v2t.workflows.transcribe_file import TranscribeFile
 
-Answer = TypeVar("Answer")
 Handle = WorkflowHandle[TranscribeFile, TranscribeResult]
 
 _QUERY_TIMEOUT = timedelta(seconds=2)
 """A worker answers in milliseconds; where none runs, who watches must not wait for the SDK's own half minute."""
-
-_PATIENCE_SECONDS = 10.0
-_RETRY_SECONDS = 0.3
-"""A crashed server is back within a second; whoever follows a job gives it some more."""
-
-_DATABASE_FULL = "database or disk is full"  # SQLite's words for SQLITE_FULL, which the server passes on
 
 _STATES = {
     WorkflowExecutionStatus.RUNNING: JobState.RUNNING,
@@ -88,18 +63,14 @@ class Client:
         self.temporal = temporal
 
     @classmethod
-    async def connect(cls, address: str, namespace: str) -> Client:
-        """Connect to the server at `address` (host:port).
+    async def connect(cls, address: str, namespace: str, tls: TlsFiles | None = None) -> Client:
+        """Connect to the server at `address` (host:port), by TLS where its files are given.
 
         Raises:
-            ClusterUnreachable: nobody answers there.
+            ConfigurationError: a file of `tls` cannot be read, or certificate and key do not belong together.
+            ClusterUnreachable: nobody answers there, or TLS is refused by one side.
         """
-        try:
-            return cls(await TemporalClient.connect(address, namespace=namespace, runtime=_runtime()))
-        except RuntimeError as error:
-            raise ClusterUnreachable(
-                f"Temporal does not answer at {address}; is the cluster up? (`v2t up` starts the embedded one)"
-            ) from error
+        return cls(await open_temporal(address, namespace, tls))
 
     async def ping(self) -> None:
         """Ask for the namespace, which a server that just started may still be making.
@@ -139,7 +110,7 @@ class Client:
         except WorkflowAlreadyStartedError:
             return  # it has completed: its result is the answer
         except RPCError as error:
-            raise _as_v2t_error(error) from error
+            raise as_v2t_error(error) from error
 
     async def result(self, job_id: str) -> TranscribeResult:
         """Wait for a job to end.
@@ -150,13 +121,13 @@ class Client:
             V2TError: the error that it ended with.
         """
         try:
-            return await _patiently(self._handle(job_id).result, job_id)
+            return await patiently(self._handle(job_id).result, job_id)
         except WorkflowFailureError as error:
-            raise _as_v2t_error(error) from error
+            raise as_v2t_error(error) from error
 
     async def describe(self, job_id: str) -> JobView:
         """State and progress of a job. Raises JobNotFound."""
-        description = await _patiently(self._handle(job_id).describe, job_id)
+        description = await patiently(self._handle(job_id).describe, job_id)
         progress = None
         if description.status == WorkflowExecutionStatus.RUNNING:
             progress = await self._progress(job_id)
@@ -167,14 +138,14 @@ class Client:
         try:
             await self._handle(job_id).cancel()
         except RPCError as error:
-            raise _as_v2t_error(error, job_id) from error
+            raise as_v2t_error(error, job_id) from error
 
     async def request(self, job_id: str) -> TranscribeRequest:
         """What a job was asked to do. Raises JobNotFound."""
         try:
             return await self._handle(job_id).query(TranscribeFile.request)
         except RPCError as error:
-            raise _as_v2t_error(error, job_id) from error
+            raise as_v2t_error(error, job_id) from error
 
     async def list_jobs(self, *, limit: int = 50) -> list[JobView]:
         """The newest jobs that Temporal still knows."""
@@ -190,7 +161,7 @@ class Client:
                 async for item in found
             ]
         except RPCError as error:
-            raise _as_v2t_error(error) from error
+            raise as_v2t_error(error) from error
 
     async def watch(self, job_id: str, *, every_seconds: float = 0.5) -> AsyncIterator[JobView]:
         """Views of a running job until it has ended; the last one shows how."""
@@ -210,31 +181,6 @@ class Client:
             return await self._handle(job_id).query(TranscribeFile.progress, rpc_timeout=_QUERY_TIMEOUT)
         except (WorkflowQueryFailedError, RPCError):
             return None
-
-
-@functools.cache
-def _runtime() -> Runtime:
-    """The SDK's native part, its log forwarded: by itself it would write to stdout, which is for results."""
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
-    log = LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
-    return Runtime(telemetry=TelemetryConfig(logging=log))
-
-
-async def _patiently(call: Callable[[], Awaitable[Answer]], job_id: str) -> Answer:
-    """Call again while the server is gone, as it is for a moment when it crashed and is started again."""
-    gone_since = None
-    while True:
-        started = time.monotonic()
-        try:
-            return await call()
-        except RPCError as error:
-            failure = _as_v2t_error(error, job_id)
-            now = time.monotonic()
-            if gone_since is None or now - started > _PATIENCE_SECONDS:  # it answered until now
-                gone_since = now
-            if not isinstance(failure, ClusterUnreachable) or now - gone_since > _PATIENCE_SECONDS:
-                raise failure from error
-        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _view(description: WorkflowExecutionDescription, progress: Progress | None) -> JobView:
@@ -257,25 +203,3 @@ async def _view(description: WorkflowExecutionDescription, progress: Progress | 
         attempt=max((item.attempt for item in pending), default=1),
         last_failure=next((item.last_failure.message for item in pending if item.last_failure.message), ""),
     )
-
-
-def _as_v2t_error(error: BaseException, job_id: str = "") -> V2TError:
-    """Translate what Temporal says into our own tree, by the innermost cause that has a name."""
-    if isinstance(error, RPCError):
-        if _DATABASE_FULL in error.message:
-            return StorageFull()
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return JobNotFound(f"There is no job {job_id}; `v2t jobs list` shows those there are.")
-        return ClusterUnreachable(f"The Temporal server failed: {error.message}")
-    found: V2TError | None = None
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, CancelledError):
-            return JobCancelled()
-        if isinstance(cause, TerminatedError):
-            return JobTerminated()
-        if isinstance(cause, ApplicationError):
-            full = _DATABASE_FULL in cause.message
-            found = StorageFull() if full else from_wire(cause.type or "", cause.message)
-        cause = cause.__cause__
-    return found or JobFailed(str(error))
