@@ -11,8 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
-from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobRecord, JobState, Piece, TranscribeOptions
-from v2t.domain.ports import EngineResult, OnProgress
+from v2t.domain.jobs import (
+    SAMPLE_RATE,
+    Chunk,
+    Cut,
+    CutRequest,
+    JobRecord,
+    JobState,
+    Piece,
+    ProviderAttempt,
+    TranscribeOptions,
+)
+from v2t.domain.ports import EngineResult, JobFilter, OnProgress
 from v2t.domain.transcript import Segment
 
 
@@ -74,6 +84,7 @@ class MemoryJobRecords:
 
     def __init__(self) -> None:
         self._records: dict[str, JobRecord] = {}
+        self._attempts: dict[str, dict[tuple[object, ...], ProviderAttempt]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -86,23 +97,59 @@ class MemoryJobRecords:
             if old is None or _replaces(record, old):
                 self._records[record.job_id] = record
 
+    def save_attempt(self, attempt: ProviderAttempt) -> None:
+        """Keep one try of a provider; the same try saved twice is kept once, as it was said last."""
+        key = (attempt.started_at, attempt.chunk_index, attempt.attempt, attempt.provider)
+        with self._lock:
+            self._attempts.setdefault(attempt.job_id, {})[key] = attempt
+
+    def attempts(self, job_id: str) -> Sequence[ProviderAttempt]:
+        """The tries for a job, in the order they began."""
+        with self._lock:
+            tries = list(self._attempts.get(job_id, {}).values())
+        return sorted(tries, key=lambda each: (each.started_at, each.chunk_index, each.attempt, each.provider))
+
     def get(self, job_id: str) -> JobRecord | None:
         """One record, or None."""
         return self._records.get(job_id)
 
-    def find(
-        self, *, user: str = "", state: JobState | None = None, text: str = "", limit: int = 50
-    ) -> Sequence[JobRecord]:
-        """Records, newest first."""
-        with self._lock:
-            records = sorted(self._records.values(), key=lambda record: (-record.created_at, record.job_id))
-        return [
+    def find(self, wanted: JobFilter) -> Sequence[JobRecord]:
+        """Records that match, newest first, at most `wanted.limit`."""
+        found = (record for record in self._all() if _matches(record, wanted))
+        return sorted(found, key=lambda record: (-record.created_at, record.job_id))[: wanted.limit]
+
+    def older_than(self, created_before: float, limit: int) -> Sequence[JobRecord]:
+        """Finished jobs created before a Unix time, oldest first."""
+        found = (
             record
-            for record in records
-            if user in ("", record.user)
-            and state in (None, record.state)
-            and (text.lower() in record.name.lower() or text.lower() in record.job_id.lower())
-        ][:limit]
+            for record in self._all()
+            if record.created_at < created_before and record.state is not JobState.RUNNING
+        )
+        return sorted(found, key=lambda record: (record.created_at, record.job_id))[:limit]
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """Forget jobs and their attempts; unknown ids are no error."""
+        with self._lock:
+            for job_id in job_ids:
+                self._records.pop(job_id, None)
+                self._attempts.pop(job_id, None)
+
+    def _all(self) -> list[JobRecord]:
+        with self._lock:
+            return list(self._records.values())
+
+
+def _matches(record: JobRecord, wanted: JobFilter) -> bool:
+    text = wanted.text.lower()
+    return (
+        wanted.user in ("", record.user)
+        and wanted.state in (None, record.state)
+        and wanted.provider in ("", record.provider)
+        and wanted.batch_id in ("", record.batch_id)
+        and (text in record.name.lower() or text in record.job_id.lower())
+        and wanted.since <= record.created_at
+        and (not wanted.until or record.created_at < wanted.until)
+    )
 
 
 def _replaces(new: JobRecord, old: JobRecord) -> bool:

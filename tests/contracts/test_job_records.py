@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.lone_postgresql import LonePostgresql, lone_postgresql
 
 from v2t.db.records import open_records
-from v2t.domain.jobs import JobRecord, JobState
-from v2t.domain.ports import JobRecords
+from v2t.domain.jobs import JobRecord, JobState, ProviderAttempt
+from v2t.domain.ports import JobFilter, JobRecords
 from v2t.testing import MemoryJobRecords
-
-KEEPERS: dict[str, Callable[[Path], AbstractContextManager[JobRecords]]] = {
-    "sqlite": lambda folder: closing(open_records(f"sqlite:///{folder}/records.db")),
-    "memory": lambda folder: nullcontext(MemoryJobRecords()),
-}
 
 RUNNING = JobRecord(
     job_id="t-abc",
@@ -38,13 +34,39 @@ COMPLETED = replace(
     words=154,
     transcript_key="jobs/t-abc/transcript.json",
     finished_at=1_800_000_009.5,
+    batch_id="b-1",
+    engine_seconds=4.75,
 )
 FAILED = replace(RUNNING, state=JobState.FAILED, error_code="NotAudio", error_message="not audio")
 
 
-@pytest.fixture(params=KEEPERS)
+ATTEMPT = ProviderAttempt(
+    job_id="t-abc",
+    chunk_index=0,
+    attempt=1,
+    provider="whisper_cpp",
+    model="base",
+    worker="m4-1/311",
+    started_at=1_800_000_001.25,
+    seconds=2.5,
+    audio_seconds=61.2,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LonePostgresql]:
+    with lone_postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobRecords]:
-    with KEEPERS[request.param](tmp_path) as opened:
+    if request.param == "memory":
+        yield MemoryJobRecords()
+        return
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/records.db" if sqlite else request.getfixturevalue("server").new_database()
+    with closing(open_records(url)) as opened:
         yield opened
 
 
@@ -55,7 +77,7 @@ def test_a_record_comes_back_as_it_was(records: JobRecords) -> None:
 
 def test_an_unknown_job_has_no_record(records: JobRecords) -> None:
     assert records.get("t-abc") is None
-    assert list(records.find()) == []
+    assert list(records.find(JobFilter())) == []
 
 
 def test_a_finished_record_replaces_the_running_one(records: JobRecords) -> None:
@@ -85,6 +107,14 @@ def test_a_late_record_of_an_older_run_changes_nothing(records: JobRecords) -> N
     assert records.get("t-abc") == restarted
 
 
+def test_a_job_that_runs_again_months_later_has_one_record(records: JobRecords) -> None:
+    again = replace(RUNNING, created_at=RUNNING.created_at + 70 * 86_400)
+    for record in (COMPLETED, again, RUNNING, COMPLETED):
+        records.save(record)
+    assert list(records.find(JobFilter())) == [again]
+    assert records.get("t-abc") == again
+
+
 def test_the_last_end_of_a_run_counts(records: JobRecords) -> None:
     records.save(FAILED)
     records.save(COMPLETED)
@@ -94,17 +124,83 @@ def test_the_last_end_of_a_run_counts(records: JobRecords) -> None:
 def test_records_are_found_newest_first_up_to_the_limit(records: JobRecords) -> None:
     for number in (2, 1, 3):
         records.save(replace(RUNNING, job_id=f"t-{number}", created_at=float(number)))
-    assert [record.job_id for record in records.find()] == ["t-3", "t-2", "t-1"]
-    assert [record.job_id for record in records.find(limit=2)] == ["t-3", "t-2"]
+    assert [record.job_id for record in records.find(JobFilter())] == ["t-3", "t-2", "t-1"]
+    assert [record.job_id for record in records.find(JobFilter(limit=2))] == ["t-3", "t-2"]
 
 
 def test_records_are_found_by_user_and_state(records: JobRecords) -> None:
     records.save(replace(COMPLETED, job_id="t-1"))
     records.save(replace(COMPLETED, job_id="t-2", user="grace"))
     records.save(replace(RUNNING, job_id="t-3"))
-    assert {record.job_id for record in records.find(user="ada")} == {"t-1", "t-3"}
-    assert {record.job_id for record in records.find(state=JobState.COMPLETED)} == {"t-1", "t-2"}
-    assert [record.job_id for record in records.find(user="ada", state=JobState.RUNNING)] == ["t-3"]
+    assert {record.job_id for record in records.find(JobFilter(user="ada"))} == {"t-1", "t-3"}
+    assert {record.job_id for record in records.find(JobFilter(state=JobState.COMPLETED))} == {"t-1", "t-2"}
+    assert [record.job_id for record in records.find(JobFilter(user="ada", state=JobState.RUNNING))] == ["t-3"]
+
+
+def test_records_are_found_by_provider_and_batch(records: JobRecords) -> None:
+    records.save(replace(COMPLETED, job_id="t-1"))
+    records.save(replace(COMPLETED, job_id="t-2", provider="openai"))
+    records.save(replace(COMPLETED, job_id="t-3", batch_id="b-2"))
+    assert {record.job_id for record in records.find(JobFilter(provider="whisper_cpp"))} == {"t-1", "t-3"}
+    assert {record.job_id for record in records.find(JobFilter(batch_id="b-1"))} == {"t-1", "t-2"}
+    assert [record.job_id for record in records.find(JobFilter(provider="openai", batch_id="b-2"))] == []
+
+
+def test_records_are_found_from_a_time_on_and_until_before_another(records: JobRecords) -> None:
+    for number in (1, 2, 3):
+        records.save(replace(RUNNING, job_id=f"t-{number}", created_at=float(number)))
+    assert [record.job_id for record in records.find(JobFilter(since=2.0))] == ["t-3", "t-2"]
+    assert [record.job_id for record in records.find(JobFilter(until=2.0))] == ["t-1"]
+    assert [record.job_id for record in records.find(JobFilter(since=2.0, until=3.0))] == ["t-2"]
+
+
+def test_old_finished_jobs_are_told_oldest_first(records: JobRecords) -> None:
+    for number in (3, 1, 2, 4):
+        records.save(replace(COMPLETED, job_id=f"t-{number}", created_at=float(number)))
+    records.save(replace(RUNNING, job_id="t-0", created_at=0.5))
+    assert [record.job_id for record in records.older_than(4.0, limit=10)] == ["t-1", "t-2", "t-3"]
+    assert [record.job_id for record in records.older_than(4.0, limit=2)] == ["t-1", "t-2"]
+
+
+def test_deleted_jobs_are_forgotten_with_their_attempts(records: JobRecords) -> None:
+    for job_id in ("t-1", "t-2"):
+        records.save(replace(COMPLETED, job_id=job_id))
+        records.save_attempt(replace(ATTEMPT, job_id=job_id))
+    records.delete(["t-1", "t-unknown"])
+    records.delete([])
+    assert records.get("t-1") is None
+    assert list(records.attempts("t-1")) == []
+    assert records.get("t-2") is not None
+    assert len(records.attempts("t-2")) == 1
+
+
+def test_many_jobs_are_deleted_in_one_call(records: JobRecords) -> None:
+    records.save(COMPLETED)
+    records.delete([f"t-{number}" for number in range(1200)] + ["t-abc"])
+    assert records.get("t-abc") is None
+
+
+def test_an_attempt_comes_back_as_it_was(records: JobRecords) -> None:
+    failed = replace(ATTEMPT, error_code="EngineCrashed", error_message="it died\nhere")
+    records.save_attempt(failed)
+    assert list(records.attempts("t-abc")) == [failed]
+
+
+def test_an_attempt_saved_twice_is_kept_once_as_it_was_said_last(records: JobRecords) -> None:
+    records.save_attempt(ATTEMPT)
+    records.save_attempt(replace(ATTEMPT, seconds=3.0))
+    assert list(records.attempts("t-abc")) == [replace(ATTEMPT, seconds=3.0)]
+
+
+def test_attempts_come_in_the_order_they_began(records: JobRecords) -> None:
+    other_provider = replace(ATTEMPT, provider="faster_whisper", started_at=ATTEMPT.started_at + 1)
+    second = replace(ATTEMPT, attempt=2, started_at=ATTEMPT.started_at + 2)
+    other_chunk = replace(ATTEMPT, chunk_index=1)
+    later_run = replace(ATTEMPT, started_at=ATTEMPT.started_at + 3600)
+    for attempt in (later_run, second, other_chunk, other_provider, ATTEMPT):
+        records.save_attempt(attempt)
+    records.save_attempt(replace(ATTEMPT, job_id="t-other"))
+    assert list(records.attempts("t-abc")) == [ATTEMPT, other_chunk, other_provider, second, later_run]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +221,7 @@ def test_records_are_found_by_part_of_the_name_or_id_taken_literally(
     names = ("Interview 1.wav", "my INTERVIEW.ogg", "100% done.wav", "a_b.wav", "a\\b.wav")
     for number, name in enumerate(names, start=1):
         records.save(replace(RUNNING, job_id=f"t-{number}", name=name))
-    assert {record.job_id for record in records.find(text=text)} == found
+    assert {record.job_id for record in records.find(JobFilter(text=text))} == found
 
 
 @pytest.mark.parametrize("name", ["речь 🎙.wav", "'); DROP TABLE transcriptions; --.wav", "two\nlines.wav"])
@@ -139,4 +235,4 @@ def test_a_name_may_hold_any_character(records: JobRecords, name: str) -> None:
 @pytest.mark.parametrize("name", ["undecodable \udcff.wav", "with \0 NUL.wav"])
 def test_a_name_that_is_no_text_is_kept_in_its_readable_part(records: JobRecords, name: str) -> None:
     records.save(replace(RUNNING, name=name))
-    assert [record.job_id for record in records.find(text=".wav")] == ["t-abc"]
+    assert [record.job_id for record in records.find(JobFilter(text=".wav"))] == ["t-abc"]

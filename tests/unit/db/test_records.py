@@ -10,17 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import make_url
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import event, text
 
+from v2t.db import connections
 from v2t.db import records as records_module
-from v2t.db.migrations import HEAD, upgrade
+from v2t.db.migrations import upgrade
 from v2t.db.records import SqlJobRecords, open_records
-from v2t.db.schema import METADATA, TRANSCRIPTIONS
 from v2t.domain.errors import ConfigurationError, StorageError, StorageFull, StorageUnwritable
 from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.ports import JobFilter
 
 RECORD = JobRecord("t-abc", "ada", "a.wav", "0" * 64, 1, JobState.RUNNING, created_at=1.0)
 
@@ -50,7 +48,7 @@ def test_the_database_is_readable_by_its_owner_only(records: SqlJobRecords, data
 
 
 def test_sqlite_writes_ahead_and_waits_for_other_writers(records: SqlJobRecords) -> None:
-    with records._engine.connect() as connection:
+    with records._primary.engine.connect() as connection:
         pragmas = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
@@ -108,7 +106,7 @@ def test_a_database_damaged_inside_is_named(records: SqlJobRecords, database: Pa
         pytest.raises(StorageError, match=r"records\.db is damaged; move it away"),
         closing(open_records(f"sqlite:///{database}")) as opened,
     ):
-        opened.find()
+        opened.find(JobFilter())
 
 
 def test_a_database_cut_short_is_named(records: SqlJobRecords, database: Path) -> None:
@@ -146,7 +144,7 @@ def test_a_database_that_takes_no_more_says_why(
 ) -> None:
     records.close()
 
-    @event.listens_for(records._engine, "connect")
+    @event.listens_for(records._primary.engine, "connect")
     def limit(connection: sqlite3.Connection, _: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
@@ -158,7 +156,7 @@ def test_a_database_that_takes_no_more_says_why(
 def test_a_locked_database_is_a_failure_worth_a_retry(
     records: SqlJobRecords, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records_module, "_ON_CONNECT", ("PRAGMA busy_timeout=1",))
+    monkeypatch.setattr(connections, "_ON_CONNECT", ("PRAGMA busy_timeout=1",))
     records.close()
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -171,29 +169,6 @@ def test_a_locked_database_is_a_failure_worth_a_retry(
 def test_a_wrong_url_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="database URL"):
         SqlJobRecords(url)
-
-
-def test_the_head_constant_is_the_head_of_the_scripts() -> None:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", "v2t.db:migrations")
-    scripts = ScriptDirectory.from_config(config)
-    assert scripts.get_heads() == [HEAD]
-    assert all(len(script.revision) == len(HEAD) for script in scripts.walk_revisions()), "revisions compare as text"
-
-
-def test_the_migrations_make_the_tables_of_the_schema(records: SqlJobRecords) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    with records._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-
-
-def test_the_columns_are_the_fields_of_a_record() -> None:
-    assert [column.name for column in TRANSCRIPTIONS.columns] == list(JobRecord.__dataclass_fields__)
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,24 +197,3 @@ def test_a_database_of_a_newer_release_stays_usable(
         opened.save(RECORD)
         assert opened.get("t-abc") == RECORD
     assert "newer v2t" in caplog.text
-
-
-def test_postgresql_is_given_the_same_table_and_upsert() -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    table = str(CreateTable(TRANSCRIPTIONS).compile(dialect=dialect))
-    statement = str(records_module._upsert("postgresql", RECORD).compile(dialect=dialect))
-    assert "created_at DOUBLE PRECISION NOT NULL" in table
-    assert "size_bytes BIGINT NOT NULL" in table
-    assert "ON CONFLICT (job_id) DO UPDATE SET" in statement
-    assert "WHERE excluded.created_at > transcriptions.created_at" in statement
-
-
-def test_a_password_is_never_in_a_message() -> None:
-    from sqlalchemy.exc import OperationalError
-
-    engine = create_engine("sqlite://")
-    engine.dialect.name = "postgresql"
-    engine.url = make_url("postgresql://v2t:hush@db/v2t")
-    error = records_module._named(OperationalError("SELECT 1", {}, Exception("connection refused")), engine)
-    assert "hush" not in error.message
-    assert "connection refused" in error.message
