@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -57,7 +58,7 @@ class RetentionActivities:
         prepare = getattr(self._records, "ensure_partitions", None)
         if prepare:
             async with beating():
-                await asyncio.to_thread(prepare)
+                await asyncio.to_thread(prepare, time.time())
 
     @activity.defn
     async def delete_recordings(self, cut_off: CutOff) -> int:

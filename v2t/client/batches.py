@@ -12,7 +12,9 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from v2t.client.connection import Client
+from v2t.client.connection import as_v2t_error, patiently
+from v2t.client.jobs import Client
+from v2t.client.running import as_state
 from v2t.domain.batches import (
     BatchGroup,
     BatchItem,

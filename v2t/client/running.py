@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from v2t.client.connection import as_v2t_error
+from v2t.client.jobs import Client
 from v2t.domain.jobs import JobState, TranscribeRequest, TranscribeResult
+
+_STATES = {
+    None: JobState.RUNNING,
+    WorkflowExecutionStatus.RUNNING: JobState.RUNNING,
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: JobState.RUNNING,
+    WorkflowExecutionStatus.COMPLETED: JobState.COMPLETED,
+    WorkflowExecutionStatus.CANCELED: JobState.CANCELLED,
+}
+
+
+def as_state(status: WorkflowExecutionStatus | None) -> JobState:
+    """What Temporal's word for a workflow means for its job or batch."""
+    return _STATES.get(status, JobState.FAILED)
 
 
 class TemporalJobs:
@@ -59,7 +75,8 @@ class TemporalJobs:
                 started = event.workflow_execution_started_event_attributes
                 converter = self._client.temporal.data_converter
                 (request,) = await converter.decode(started.input.payloads, [TranscribeRequest])
-                return TranscribeRequest(request.audio, request.options, request.user) if request else None
+                assert isinstance(request, TranscribeRequest)
+                return request
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:  # it has ended, and is forgotten, since it was listed
                 raise as_v2t_error(error, job_id) from error

@@ -19,7 +19,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from v2t.client.connection import Client
+from v2t.client.connection import as_v2t_error
+from v2t.client.jobs import Client
 from v2t.domain.jobs import TranscribeOptions
 from v2t.domain.retention import RetentionPolicy
 from v2t.domain.uploads import SweepRequest

@@ -1,4 +1,4 @@
-"""Every workflow, as a worker must register them."""
+"""The workflows beside TranscribeFile, as a worker that does bookkeeping registers them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from v2t.workflows.apply_retention import ApplyRetention
 from v2t.workflows.sweep_uploads import SweepUploads
 from v2t.workflows.take_upload import TakeUpload
 from v2t.workflows.transcribe_batch import TranscribeBatch
-from v2t.workflows.transcribe_file import TranscribeFile
 from v2t.workflows.transcribe_group import TranscribeGroup
 
 WORKFLOWS: tuple[type, ...] = (
-    TranscribeFile,
     TranscribeBatch,
     TranscribeGroup,
     TakeUpload,
