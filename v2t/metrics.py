@@ -24,3 +24,6 @@ AUDIO_SECONDS = Counter("v2t_audio_seconds_total", "Audio transcribed, in second
 
 SLOTS = Gauge("v2t_worker_slots", "Slots of this worker.", ["kind", "state"])
 """kind: engine or bookkeeping; state: total or used."""
+
+TASKS = Counter("v2t_worker_tasks_total", "Steps that ended on this worker, by outcome.", ["step", "outcome"])
+"""outcome: ok, cancelled, given back, or the code of the error."""

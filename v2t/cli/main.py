@@ -17,8 +17,10 @@ from v2t.domain.errors import DISK_FULL, StorageFull, V2TError
 COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("v2t.cli.transcribe:command", "Turn audio or video files into text."),
     "jobs": ("v2t.cli.jobs:group", "List, watch, cancel and retry jobs."),
+    "health": ("v2t.cli.health:command", "Show how every part of the system is."),
     "models": ("v2t.cli.models:group", "List, pull, verify and remove speech models."),
     "config": ("v2t.cli.config:group", "Show, write and check the settings."),
+    "worker": ("v2t.cli.worker:group", "Do the work of a cluster on this machine."),
     "up": ("v2t.cli.service:up", "Keep the embedded cluster running."),
     "down": ("v2t.cli.service:down", "End the embedded cluster."),
     "completion": ("v2t.cli.completion:command", "Print the shell's completion script."),

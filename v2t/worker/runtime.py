@@ -1,71 +1,225 @@
-"""Temporal workers over a set of activities."""
+"""Temporal workers over a set of activities: which queues a process polls, and with how many slots."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import (
+    Interceptor,
+    PollerBehaviorSimpleMaximum,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkerTuner,
+)
 
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
+from v2t.worker.steps import Steps
 from v2t.workflows.policies import CPU_QUEUE, QUEUE
 from v2t.workflows.transcribe_file import TranscribeFile
 
-_BOOKKEEPING_SLOTS = 8
-"""Cutting, merging and recording at once; they mostly wait, for a child or a disk."""
+DEPLOYMENT = "v2t"
+"""What Temporal calls all versions of the worker together."""
+
+COMPUTING_QUEUES = {
+    "cpu": (CPU_QUEUE,),
+    "gpu": ("v2t-gpu", CPU_QUEUE),
+    "memory": ("v2t-memory", CPU_QUEUE),
+    "remote": ("v2t-remote",),
+}
+"""Kind of worker → the queues it computes for, its own first.
+
+Graphics cards and large memories also do what any processor could, so that they are never idle while others wait and
+a cluster of them alone does every job. A remote worker computes nothing itself.
+"""
 
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
 """How long the SDK may hold a heartbeat back: its default of 30 s would hold cancellation back as long."""
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a worker process is to the cluster. The default is the one worker of an embedded cluster."""
+
+    kind: str = "cpu"
+    host: str = ""  # polls this machine's own queue; empty: there is one machine only
+    bookkeeping_slots: int = 8
+    """Cutting, merging and recording at once; they mostly wait, for a child or a disk."""
+    build_id: str = ""  # empty: v2t's own version
+    versioned: bool = False
+
+    @property
+    def identity(self) -> str | None:
+        """`<host>:<pid>:<kind>`, which is how pollers of a queue are told apart."""
+        return f"{self.host}:{os.getpid()}:{self.kind}" if self.host else None
+
+    @property
+    def version(self) -> str:
+        """What Temporal shows as the worker's version."""
+        return self.build_id or own_build_id()
+
+    @property
+    def computing_queues(self) -> tuple[str, ...]:
+        """The queues it computes for, its own first."""
+        return COMPUTING_QUEUES[self.kind]
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All that it polls."""
+        return (QUEUE, *((host_queue(self.host),) if self.host else ()), *self.computing_queues)
+
+
+_EMBEDDED = Role()
+_NO_STEPS = Steps()
+
+
 @asynccontextmanager
 async def running_workers(
-    client: Client, activities: TranscriptionActivities, slots: int, *, grace: timedelta = timedelta(0)
+    client: Client,
+    activities: TranscriptionActivities,
+    slots: int,
+    *,
+    grace: timedelta = timedelta(0),
+    role: Role = _EMBEDDED,
+    more: Steps = _NO_STEPS,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[None]:
     """Poll the queues while the body runs.
 
+    At the end no new work is taken from any queue.
+
     Args:
         client: the cluster to work for.
-        activities: the steps this worker can do.
+        activities: the steps of one file.
         slots: how many chunks it computes at once.
         grace: how long running steps may go on at the end; then they are cancelled and
             given back, so that another worker, or this one later, does them again.
+        role: which queues, and under which name.
+        more: what else is done on the bookkeeping queue.
+        interceptors: see every step.
     """
-    bookkeeping = Worker(
-        client.temporal,
-        task_queue=QUEUE,
-        build_id=_build_id(),
-        workflows=[TranscribeFile],
-        activities=[activities.cut_audio, activities.merge_transcript, activities.record_failure],
-        max_concurrent_activities=_BOOKKEEPING_SLOTS,
-        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        graceful_shutdown_timeout=grace,
-    )
-    computing = Worker(
-        client.temporal,
-        task_queue=CPU_QUEUE,
-        build_id=_build_id(),
-        activities=[activities.transcribe_chunk, activities.transcribe_short],
-        max_concurrent_activities=slots,
-        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        graceful_shutdown_timeout=grace,
-    )
-    async with bookkeeping, computing:
-        yield
+    common: dict[str, Any] = {
+        "identity": role.identity,
+        "interceptors": interceptors,
+        "max_heartbeat_throttle_interval": _HEARTBEAT_THROTTLE,
+        "default_heartbeat_throttle_interval": _HEARTBEAT_THROTTLE,
+        "graceful_shutdown_timeout": grace,
+    }
+    workers = [_bookkeeping(client, activities, role, more, common)]
+    if role.host:
+        workers.append(_host_worker(client, activities, role, common))
+    workers += _computing(client, activities, slots, role, common)
+    async with AsyncExitStack() as stack:
+        for worker in workers:
+            await stack.enter_async_context(worker)
+        try:
+            yield
+        finally:  # together: one that still polled would take work while another drains
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
 @asynccontextmanager
 async def answering_worker(client: Client) -> AsyncIterator[None]:
     """Answer queries about jobs while the body runs, without doing any of their work."""
-    async with Worker(client.temporal, task_queue=QUEUE, build_id=_build_id(), workflows=[TranscribeFile]):
+    async with Worker(client.temporal, task_queue=QUEUE, build_id=own_build_id(), workflows=[TranscribeFile]):
         yield
 
 
-def _build_id() -> str:
-    """What Temporal shows as the worker's version; without it the SDK hashes all loaded code, for half a second."""
+def own_build_id() -> str:
+    """The worker's version where none is configured; without one the SDK hashes all loaded code, for half a second."""
     return f"v2t-{importlib.metadata.version('v2t')}"
+
+
+def host_queue(host: str) -> str:
+    """The queue of one machine, for steps that need its disk."""
+    return f"v2t-host-{host}"
+
+
+def _bookkeeping(
+    client: Client, activities: TranscriptionActivities, role: Role, more: Steps, common: dict[str, Any]
+) -> Worker:
+    """Workflows and what they do beside computing.
+
+    Only this queue is versioned: what a workflow does must not change under it, while a chunk is the same chunk for
+    every version, and machines that are upgraded last go on computing.
+    """
+    version = WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=role.version)
+    versioning: dict[str, Any] = {"build_id": role.version}
+    if role.versioned:
+        versioning = {
+            "deployment_config": WorkerDeploymentConfig(
+                version=version,
+                use_worker_versioning=True,
+                default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+            )
+        }
+    return Worker(
+        client.temporal,
+        task_queue=QUEUE,
+        workflows=[TranscribeFile, *more.workflows],
+        activities=[
+            activities.cut_audio,
+            activities.merge_transcript,
+            activities.record_failure,
+            *more.activities,
+        ],
+        max_concurrent_activities=role.bookkeeping_slots,
+        **versioning,
+        **common,
+    )
+
+
+def _host_worker(client: Client, activities: TranscriptionActivities, role: Role, common: dict[str, Any]) -> Worker:
+    return Worker(
+        client.temporal,
+        task_queue=host_queue(role.host),
+        build_id=role.version,
+        activities=[activities.cut_audio],
+        max_concurrent_activities=role.bookkeeping_slots,
+        **common,
+    )
+
+
+def _computing(
+    client: Client, activities: TranscriptionActivities, slots: int, role: Role, common: dict[str, Any]
+) -> list[Worker]:
+    """A worker for each computing queue; several share the slots."""
+    queues = role.computing_queues
+    limits: dict[str, Any] = {"max_concurrent_activities": slots}
+    if len(queues) > 1:
+        from v2t.worker.slots import SharedSlots
+
+        limits = {
+            "tuner": _tuner(SharedSlots(slots)),
+            "activity_task_poller_behavior": PollerBehaviorSimpleMaximum(maximum=1),
+        }
+    return [
+        Worker(
+            client.temporal,
+            task_queue=queue,
+            build_id=role.version,
+            activities=[activities.transcribe_chunk, activities.transcribe_short],
+            **limits,
+            **common,
+        )
+        for queue in queues
+    ]
+
+
+def _tuner(activity_slots: Any) -> WorkerTuner:
+    from temporalio.worker import FixedSizeSlotSupplier
+
+    return WorkerTuner.create_composite(
+        workflow_supplier=FixedSizeSlotSupplier(1),
+        activity_supplier=activity_slots,
+        local_activity_supplier=FixedSizeSlotSupplier(1),
+        nexus_supplier=FixedSizeSlotSupplier(1),
+    )

@@ -1,0 +1,92 @@
+"""What the installed engines can compute on, as they say themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from v2t.domain.errors import ConfigurationError
+from v2t.providers.table import LOCAL_PROVIDERS, is_installed, resolve_provider
+
+_PROBE_SECONDS = 60.0
+
+_PROBES = {
+    "faster_whisper": "import ctranslate2; print('CUDA = %d' % ctranslate2.get_cuda_device_count())",
+    "whisper_cpp": "import _pywhispercpp as w; print(w.whisper_print_system_info())",
+}
+"""Asked in a child: an engine's library may crash, and its memory is not the worker's to spend."""
+
+_NEXT_STEP = {
+    "cuda": "install the NVIDIA driver and an engine built for CUDA",
+    "vulkan": "install a pywhispercpp built with GGML_VULKAN=1",
+    "metal": "use a Mac with Apple silicon and the whisper_cpp engine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Acceleration:
+    """What is computed on."""
+
+    engine: str
+    used: str  # cpu, cuda, metal or vulkan
+    available: tuple[str, ...]  # to this engine; cpu always is
+    graphics_cards: int = 0
+
+
+def find_acceleration(wanted: str, provider: str) -> Acceleration:
+    """Ask the engine that a provider name means what it can compute on, and choose.
+
+    Args:
+        wanted: auto, or what it must be.
+        provider: as in requests.
+
+    Raises:
+        ConfigurationError: what is wanted is not there.
+        EngineNotInstalled, UnknownProvider: the provider is not usable here.
+    """
+    engine = resolve_provider(provider).name
+    return choose_acceleration(wanted, engine, _ask(engine))
+
+
+def choose_acceleration(wanted: str, engine: str, answer: str) -> Acceleration:
+    """Choose from what an engine says of itself. Raises ConfigurationError when the wanted is not there."""
+    available, cards = parse_answer(answer)
+    if wanted not in {"auto", *available}:
+        raise ConfigurationError(
+            f"worker.acceleration is {wanted}, but {engine} can use only {', '.join(available)} here; "
+            f"{_NEXT_STEP[wanted]}, or set it to auto"
+        )
+    used = available[-1] if wanted == "auto" else wanted
+    return Acceleration(engine, used, available, cards if used == "cuda" else 0)
+
+
+def parse_answer(answer: str) -> tuple[tuple[str, ...], int]:
+    """What an engine can use, the slowest first, and how many CUDA cards it sees.
+
+    whisper.cpp prints `NAME = 1` or `NAME : FEATURE = 1` for each backend that it was built with.
+    """
+    found = ["cpu"]
+    cuda = re.search(r"\bCUDA\s*[=:]\s*(\d+)?", answer)
+    cards = int(cuda[1] or 1) if cuda else 0
+    for name, pattern in (("vulkan", r"\bVULKAN\s*(?:=\s*[1-9]|:)"), ("metal", r"\bMETAL\s*(?:=\s*[1-9]|:)")):
+        if re.search(pattern, answer, re.IGNORECASE):
+            found.append(name)
+    return (*found, *(("cuda",) if cards else ())), cards
+
+
+def installed_engines() -> tuple[str, ...]:
+    """The names of the engines whose library is installed."""
+    return tuple(name for name, provider in LOCAL_PROVIDERS.items() if is_installed(provider))
+
+
+def _ask(engine: str) -> str:
+    """The engine's own words; none where its library does not even load, which the first chunk will report."""
+    command = [sys.executable, "-P", "-c", _PROBES[engine]]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else json.dumps("")
