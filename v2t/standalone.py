@@ -125,6 +125,12 @@ def find_running(folder: Path) -> Running | None:
     return None
 
 
+def find_program() -> str | None:
+    """The Temporal development server on this machine, or None."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
+    return shutil.which("temporal", path=path)
+
+
 def prepare_folder(folder: Path) -> Path:
     """Make the data folder, private to its owner. Raises StorageFull, StorageUnwritable."""
     try:
@@ -239,8 +245,7 @@ async def _expire_audio(settings: Settings, client: Client, store: DirectoryObje
 
 
 def _server_command(settings: Settings, folder: Path, port: int, ui_port: int) -> list[str]:
-    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
-    program = shutil.which("temporal", path=path)
+    program = find_program()
     if program is None:
         raise ServerNotInstalled
     return [

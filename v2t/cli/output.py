@@ -104,6 +104,25 @@ def download_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
 
+@contextmanager
+def redrawn() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Lines on stdout that are shown again and again: in their old place at a terminal, else one below the other."""
+    if not sys.stdout.isatty() or os.environ.get("TERM", "") == "dumb":
+        yield _print_lines
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(screen=True, auto_refresh=False) as live:
+        yield lambda lines: live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
+
+
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines under their headings."""
     cells = [[printable(cell) for cell in row] for row in (headings, *rows)]

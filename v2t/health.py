@@ -1,1 +1,0 @@
-"""One look at every part of the cluster."""

