@@ -20,7 +20,7 @@ CHECKS := check-format check-rules check-types check-layers check-yaml check-doc
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos durability bench docs lock build clean
+.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos durability bench bench-cluster docs lock build clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -86,6 +86,9 @@ durability: $(DEV) ## Kill real processes in the middle of real work, and look a
 
 bench: $(DEV) ## Measure speed, words, overhead, memory and stamps; print a table
 	@PYTHONPATH=tests $(BIN)/python -m bench.run $(BENCH)
+
+bench-cluster: $(DEV) ## Measure the distributed pipeline on real servers; print a table
+	@PYTHONPATH=tests $(BIN)/python -m bench.cluster $(BENCH)
 
 docs: $(DEV) ## Write docs/commands.md and docs/configuration.md from the code
 	$(BIN)/python docs/generate.py

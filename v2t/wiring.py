@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from v2t.config import Settings
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.minio import MinioObjectStore
+    from v2t.storage.minio_client import Buckets, StoreAccount
     from v2t.storage.objects import DirectoryObjectStore
     from v2t.weights.store import ModelStore
 
@@ -42,26 +43,41 @@ def open_folder_store(settings: Settings) -> DirectoryObjectStore:
 
 def open_bucket_store(settings: Settings) -> MinioObjectStore:
     """The cluster's object store, without any cache. Raises ConfigurationError when settings lack it."""
-    from v2t.storage.minio import Buckets, MinioObjectStore
+    from v2t.storage.minio import MinioObjectStore
+
+    storage = settings.storage
+    return MinioObjectStore(
+        store_account(settings), buckets(settings), scratch_folder(settings), storage.part_mb * _MEGABYTE
+    )
+
+
+def store_account(settings: Settings) -> StoreAccount:
+    """Who this process is to the cluster's object store. Raises ConfigurationError when settings lack it."""
+    from v2t.storage.minio_client import StoreAccount
 
     storage = settings.storage
     if not storage.endpoint:
         raise ConfigurationError("storage.endpoint is not set; a cluster needs it beside temporal.address")
-    return MinioObjectStore(
+    return StoreAccount(
         storage.endpoint,
         storage.access_key,
         storage.secret_key.reveal(),
         secure=storage.secure,
         ca_file=storage.ca_file,
         region=storage.region,
-        buckets=Buckets(
-            audio=storage.audio_bucket,
-            transcripts=storage.transcripts_bucket,
-            models=storage.models_bucket,
-            archive=storage.archive_bucket,
-        ),
-        scratch=scratch_folder(settings),
-        part_bytes=storage.part_mb * _MEGABYTE,
+    )
+
+
+def buckets(settings: Settings) -> Buckets:
+    """What the cluster's buckets are called."""
+    from v2t.storage.minio_client import Buckets
+
+    storage = settings.storage
+    return Buckets(
+        audio=storage.audio_bucket,
+        transcripts=storage.transcripts_bucket,
+        models=storage.models_bucket,
+        archive=storage.archive_bucket,
     )
 
 

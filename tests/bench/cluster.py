@@ -1,0 +1,235 @@
+"""`make bench`, second half: the distributed pipeline on real servers, all on this machine; prints a table.
+
+Each comparison is a ratio of times measured in one run. Exits 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.measure import run
+from bench.orchestration import measure
+from bench.recording import SAMPLE_RATE, make_recording
+from bench.run import DIRECT, Row
+from support.cluster import temporal_server
+from support.command import Command, finish
+from support.servers import Servers, running_servers
+from support.servers.programs import find_programs
+from support.workers import WorkerProcess, running_workers
+
+from v2t.client import Client
+from v2t.config import load_settings
+from v2t.wiring import open_bucket_store, open_models
+
+_CLIPS = 200
+_COUNTS = (100, 1000, 10_000)
+_MEGABYTE = 1 << 20
+_PATIENCE_SECONDS = 900.0
+_LOOP = str(Path(DIRECT).with_name("loop.py"))
+_TESTS = str(Path(DIRECT).parents[1])
+
+
+class Bench:
+    """One set of servers, one model."""
+
+    def __init__(self, servers: Servers, folder: Path, model: str) -> None:
+        self.servers, self.folder, self.model = servers, folder, model
+        os.environ |= servers.environment
+        self.settings = load_settings()
+        self.environment = {
+            **servers.environment,
+            "V2T_MODELS__FOLDER": str(self.settings.models.folder),
+            "V2T_MODELS__DEFAULT": model,
+        }
+        self.command = Command(folder, self.settings.models.folder, self.environment)
+        self.rows: list[Row] = []
+        prepared = self.command.run("cluster", "prepare")
+        assert prepared.exit_code == 0, prepared.stderr
+
+    def worker(self, name: str, slots: int) -> WorkerProcess:
+        extra = {"V2T_ENGINE__SLOTS": str(slots), "V2T_AUDIO__CHUNK_SECONDS": "58"}
+        return WorkerProcess(name, self.folder / name, {**self.environment, **extra})
+
+    def transcribe(self, name: str, *arguments: str | Path) -> float:
+        """Run the command to its end; the seconds that it took."""
+        started = time.monotonic()
+        outcome = finish(self.command.start(name, *arguments, "--model", self.model), _PATIENCE_SECONDS)
+        assert outcome.exit_code == 0, outcome.stderr
+        return time.monotonic() - started
+
+    def report(self, what: str, measured: str, target: str, *, met: bool) -> None:
+        self.rows.append(Row(what, measured, target, met))
+        print(f"  {what}: {measured} (target {target}) {'met' if met else 'MISSED'}", flush=True)
+
+
+def measure_clips(bench: Bench) -> None:
+    """200 short clips as a batch, against the engine in a bare loop with as many slots."""
+    slots = len(os.sched_getaffinity(0))
+    clips = _make_clips(bench.folder / "clips")
+    model = str(open_models(bench.settings).ensure(bench.model, "ct2"))
+    with running_workers(bench.worker("clips", slots)):
+        bench.transcribe("transcribe", Path(__file__).parents[2] / "samples" / "jfk.wav", "--quiet")  # loads the model
+        ours = bench.transcribe("batch", clips[0].parent, "--language", "en")
+    started = time.monotonic()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, _LOOP, model, *map(str, clips[number::slots])],
+            env={**os.environ, "PYTHONPATH": _TESTS, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(slots)
+    ]
+    loop = max(float(process.communicate()[0]) for process in processes)
+    whole_loop = time.monotonic() - started
+    measured = (
+        f"{loop / ours:.2f} ({_CLIPS / ours:.1f} clips/s; {ours:.1f} s, loop {loop:.1f} s, {whole_loop:.1f} s whole)"
+    )
+    bench.report(f"{_CLIPS} clips of 3 to 10 s, throughput / bare loop", measured, ">= 0.85", met=loop / ours >= 0.85)
+
+
+def measure_workers(bench: Bench) -> None:
+    """Two worker processes of one slot each, against one."""
+    times = []
+    for names in (("single",), ("double-1", "double-2")):
+        recording = make_recording(bench.folder / f"{names[0]}.wav", 600, seed=len(names)).path
+        with running_workers(*(bench.worker(name, 1) for name in names)):
+            clip = bench.folder / f"{names[0]}-warm.wav"
+            make_recording(clip, 40 * len(names), seed=10 + len(names))
+            bench.transcribe("transcribe", clip, "--quiet")  # loads the model
+            times.append(bench.transcribe("transcribe", recording, "--quiet"))
+    one, two = times
+    measured = f"{one / two:.2f} ({one:.1f} s, {two:.1f} s)"
+    bench.report("two workers of one slot / one", measured, ">= 1.8", met=one / two >= 1.8)
+
+
+def measure_orchestration(bench: Bench) -> None:
+    """Files a second without an engine, on the embedded server and on the real one; the cost by size of batch."""
+    scratch = bench.folder / "scratch"
+    scratch.mkdir()
+
+    async def costs(address: str, counts: tuple[int, ...]) -> None:
+        client = await Client.connect(address, bench.settings.temporal.namespace)
+        found = await measure(client, counts, scratch)
+        where = "real server" if address == bench.settings.temporal.address else "embedded server"
+        best = max(cost.files_per_second for cost in found)
+        needed = 40.0 if where == "embedded server" else 0.0
+        what = f"orchestration alone, {where}"
+        bench.report(what, f"{best:.1f} files/s", f">= {needed:g}" if needed else "said", met=best >= needed)
+        if len(counts) > 1:
+            each = [1000 * cost.seconds / cost.files for cost in found]
+            spread = max(each) / min(each)
+            said = ", ".join(f"{cost.files}: {one:.1f} ms" for cost, one in zip(found, each, strict=True))
+            bench.report(f"cost per file, {where}", f"{said}; spread {spread:.2f}", "<= 1.2", met=spread <= 1.2)
+        per_file = f"{found[0].activities} activity tasks, {found[0].events} history events"
+        bench.report("per file", per_file, "2 and about 25", met=found[0].activities == 2 and found[0].events <= 26)
+
+    with temporal_server(bench.folder) as address:
+        asyncio.run(costs(address, (300,)))
+    asyncio.run(costs(bench.settings.temporal.address, _COUNTS))
+
+
+def measure_repeated(bench: Bench) -> None:
+    """A file that was transcribed before: what v2t takes besides starting Python and importing its libraries."""
+    sample = Path(__file__).parents[2] / "samples" / "austen.flac"
+    with running_workers(bench.worker("repeated", 1)):
+        bench.transcribe("transcribe", sample, "--quiet")
+    own = []
+    for _ in range(7):
+        probe = [sys.executable, str(Path(__file__).with_name("repeated.py")), str(sample), bench.model]
+        own.append(float(run(probe, bench.environment).stdout))
+    whole = statistics.median(bench.transcribe("transcribe", sample, "--quiet") for _ in range(5))
+    measured = f"{1000 * statistics.median(own):.0f} ms of our own ({whole:.2f} s with Python's start and imports)"
+    bench.report("a repeated file", measured, "< 100 ms", met=statistics.median(own) < 0.1)
+
+
+def measure_upload(bench: Bench) -> None:
+    """A gigabyte into MinIO, against its own client."""
+    large = bench.folder / "large.bin"
+    with large.open("wb") as file:
+        for _ in range(1024):
+            file.write(random.randbytes(_MEGABYTE))
+    store = open_bucket_store(bench.settings)
+    mc = bench.servers.layout
+    ours, theirs, grown = [], [], []
+    client = str(find_programs().mc)
+    environment = {**os.environ, "MC_HOST_bench": f"http://{mc.access_key}:{mc.secret_key}@{mc.minio_endpoints[0]}"}
+    bucket = bench.settings.storage.transcripts_bucket
+    for number in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.monotonic()
+        store.put_file(f"b-bench/{number}", large)
+        ours.append(time.monotonic() - started)
+        grown.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+        started = time.monotonic()
+        subprocess.run([client, "cp", "--quiet", large, f"bench/{bucket}/mc/{number}"], env=environment, check=True)
+        theirs.append(time.monotonic() - started)
+        store.delete_prefix("b-bench/")
+        store.delete_prefix("mc/")
+    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+    measured = (
+        f"{ratio:.2f} ({1024 / statistics.median(ours):.0f} MB/s; mc {1024 / statistics.median(theirs):.0f} MB/s)"
+    )
+    bench.report("1 GB upload, speed / mc cp", measured, ">= 0.8", met=ratio >= 0.8)
+    bench.report("1 GB upload, memory", f"+{max(grown):.0f} MB at its peak", "<= 200 MB", met=max(grown) <= 200)
+
+
+def _make_clips(folder: Path) -> list[Path]:
+    """Different stretches of 3 to 10 s out of a long recording."""
+    folder.mkdir()
+    order = random.Random(7)
+    recording = make_recording(folder.parent / "source.wav", 1500, seed=7)
+    clips = []
+    with wave.open(str(recording.path)) as source:
+        position = 0
+        for number in range(_CLIPS):
+            length = round(order.uniform(3, 10) * SAMPLE_RATE)
+            source.setpos(position)
+            with wave.open(str(folder / f"clip-{number:03d}.wav"), "wb") as file:
+                file.setparams(source.getparams())
+                file.writeframes(source.readframes(length))
+            position = (position + length) % (source.getnframes() - 10 * SAMPLE_RATE)
+            clips.append(folder / f"clip-{number:03d}.wav")
+    return clips
+
+
+def main() -> None:
+    """Run what is asked for and print the table."""
+    parts: dict[str, Callable[[Bench], None]] = {
+        "clips": measure_clips,
+        "workers": measure_workers,
+        "orchestration": measure_orchestration,
+        "repeated": measure_repeated,
+        "upload": measure_upload,
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(parts), help=f"any of {', '.join(parts)}")
+    parser.add_argument("--model", default="base")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="v2t-bench-") as folder, running_servers() as servers:
+        bench = Bench(servers, Path(folder), arguments.model)
+        for part in arguments.parts:
+            print(f"{part} …", flush=True)
+            parts[part](bench)
+    width = max(len(row.what) for row in bench.rows)
+    print(f"\nmodel {arguments.model}, {os.cpu_count()} cores with all servers on them, {platform.machine()}")
+    for row in bench.rows:
+        print(f"{row.what.ljust(width)}  {row.measured}  {row.target}  {'met' if row.met else 'MISSED'}")
+    sys.exit(0 if all(row.met for row in bench.rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
