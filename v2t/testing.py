@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 import threading
+import time
 import wave
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
@@ -22,7 +24,7 @@ from v2t.domain.jobs import (
     ProviderAttempt,
     TranscribeOptions,
 )
-from v2t.domain.ports import EngineResult, JobFilter, OnProgress
+from v2t.domain.ports import EngineResult, JobFilter, ObjectFacts, OnBytes, OnProgress
 from v2t.domain.transcript import Segment
 
 
@@ -30,27 +32,29 @@ class MemoryObjectStore:
     """An ObjectStore that forgets everything with the process."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
+        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._lock = threading.Lock()
 
-    def put_file(self, key: str, source: Path, *, move: bool = False) -> None:
+    def put_file(self, key: str, source: Path, *, move: bool = False, on_bytes: OnBytes | None = None) -> None:
         """Store a file's content. Raises InputNotFound."""
         try:
-            self._objects[key] = source.read_bytes()
+            data = source.read_bytes()
         except FileNotFoundError as error:
             raise InputNotFound(f"{source} does not exist") from error
+        self.put_bytes(key, data)
+        if on_bytes:
+            on_bytes(len(data))
         if move:
             source.unlink()
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store a small object."""
-        self._objects[key] = bytes(data)
+        with self._lock:
+            self._objects[key] = bytes(data), time.time()
 
     def get_bytes(self, key: str) -> bytes:
         """Read an object. Raises ObjectMissing."""
-        try:
-            return self._objects[key]
-        except KeyError:
-            raise ObjectMissing(f"{key} is gone") from None
+        return self._entry(key)[0]
 
     @contextmanager
     def open_file(self, key: str) -> Iterator[Path]:
@@ -69,14 +73,44 @@ class MemoryObjectStore:
         """The keys that begin with `prefix`, sorted."""
         return sorted(key for key in tuple(self._objects) if key.startswith(prefix))
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
-        self._objects.pop(key, None)
+    def list_objects(self, prefix: str) -> Iterator[ObjectFacts]:
+        """What is known of each object whose key begins with `prefix`, sorted by key."""
+        for key in self.list_keys(prefix):
+            with suppress(ObjectMissing):  # deleted since
+                yield self.facts(key)
+
+    def facts(self, key: str) -> ObjectFacts:
+        """What is known of one object. Raises ObjectMissing."""
+        data, modified_at = self._entry(key)
+        return ObjectFacts(key, len(data), _etag(data), modified_at)
+
+    def copy(self, source: str, target: str, *, etag: str = "") -> None:
+        """Copy an object. Raises ObjectMissing."""
+        data = self.get_bytes(source)
+        if etag and _etag(data) != etag:
+            raise ObjectMissing(f"{source} is no longer the content that was asked for")
+        self.put_bytes(target, data)
+
+    def delete(self, key: str, *, etag: str = "") -> None:
+        """Remove an object; a missing one is no error, nor one that is not the content `etag` names."""
+        with self._lock, suppress(ObjectMissing):
+            if not etag or self.facts(key).etag == etag:
+                self._objects.pop(key, None)
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every object below `prefix`."""
         for key in self.list_keys(prefix):
             self.delete(key)
+
+    def _entry(self, key: str) -> tuple[bytes, float]:
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise ObjectMissing(f"{key} is gone") from None
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class MemoryJobRecords:

@@ -24,6 +24,9 @@ from v2t.domain.transcript import Segment
 OnProgress = Callable[[float], None]
 """Called with the fraction done, 0 to 1, often enough to serve as a sign of life."""
 
+OnAttempt = Callable[[ProviderAttempt], None]
+"""Called after each try of a provider, failed ones included, to measure it; it must not block."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
@@ -134,8 +137,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+    def delete(self, key: str, *, etag: str = "") -> None:
+        """Remove an object; a missing one is no error.
+
+        With `etag` it stays, without an error, unless it is the content that `etag` names.
+        """
         ...
 
     def delete_prefix(self, prefix: str) -> None:

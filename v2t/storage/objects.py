@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +29,7 @@ from v2t.domain.errors import (
     StorageUnwritable,
     UsageError,
 )
+from v2t.domain.ports import ObjectFacts, OnBytes
 
 _KEY_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 """One name between slashes. No leading dot: it would be a parent folder or one of the store's own names."""
@@ -38,6 +39,7 @@ _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 _ABANDONED_SECONDS = 86_400
 _COPY_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 20
 _PUBLISH_ATTEMPTS = 10
 
 _FULL = DISK_FULL | {errno.EFBIG}
@@ -64,7 +66,7 @@ class DirectoryObjectStore:
             self._make_folders()
             self._sweep_abandoned()
 
-    def put_file(self, key: str, source: Path, *, move: bool = False) -> None:
+    def put_file(self, key: str, source: Path, *, move: bool = False, on_bytes: OnBytes | None = None) -> None:
         """Store a file; with `move` it is renamed, or copied and removed where it cannot be renamed.
 
         Raises:
@@ -73,11 +75,13 @@ class DirectoryObjectStore:
             InputUnreadable: the source is not a file that can be read.
         """
         final = self._path(key)
-        with _opened_source(source) as data:
+        with opened_source(source) as data:
+            told = on_bytes or _ignore
             if move and self._adopt(source, data, final):
+                told(os.fstat(data.fileno()).st_size)
                 return
             with self._new_object(final) as target:
-                _copy(data, target)
+                _copy(data, target, told)
         if move:
             with suppress(OSError):  # the source may be consumed, it need not be
                 source.unlink()
@@ -113,10 +117,46 @@ class DirectoryObjectStore:
         keys = (file.relative_to(self._folder).as_posix() for _, files in self._walk(parent) for file in files)
         return sorted(key for key in keys if key.startswith(prefix))
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+    def list_objects(self, prefix: str) -> Iterator[ObjectFacts]:
+        """What is known of each object whose key begins with `prefix`, sorted by key."""
+        for key in self.list_keys(prefix):
+            with suppress(ObjectMissing):  # deleted since
+                yield self.facts(key)
+
+    def facts(self, key: str) -> ObjectFacts:
+        """What is known of one object. Raises ObjectMissing."""
         with self._named_errors():
-            self._path(key).unlink(missing_ok=True)
+            try:
+                there = self._path(key).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                self._raise_missing(key)
+            if not stat.S_ISREG(there.st_mode):
+                self._raise_missing(key)
+        return ObjectFacts(key, there.st_size, _etag(there), there.st_mtime)
+
+    def copy(self, source: str, target: str, *, etag: str = "") -> None:
+        """Copy an object. Raises ObjectMissing."""
+        final = self._path(target)
+        try:
+            data = self._path(source).open("rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            self._raise_missing(source)
+        except OSError as error:
+            raise self._named(error) from error
+        with data:
+            if etag and _etag(os.fstat(data.fileno())) != etag:
+                raise ObjectMissing(f"{source} is no longer the content that was asked for")
+            with self._new_object(final) as file:
+                _copy(data, file, _ignore)
+
+    def delete(self, key: str, *, etag: str = "") -> None:
+        """Remove an object; a missing one is no error, nor one that is not the content `etag` names."""
+        path = self._path(key)
+        with self._named_errors(), suppress(FileNotFoundError):
+            if not etag:
+                path.unlink()
+            elif _etag(path.stat()) == etag:
+                self._delete_unless_replaced(path, etag)
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every object below `prefix`, which ends with `/`, and its emptied folders."""
@@ -136,6 +176,15 @@ class DirectoryObjectStore:
             with suppress(FileNotFoundError):
                 if self._path(key).stat().st_mtime < oldest:
                     self.delete(key)
+
+    def _delete_unless_replaced(self, path: Path, etag: str) -> None:
+        """Take the object away first, so that what is looked at is what is removed."""
+        taken = self._incoming / uuid.uuid4().hex
+        path.rename(taken)
+        if _etag(taken.stat()) != etag:
+            with suppress(FileExistsError):  # replaced once more
+                path.hardlink_to(taken)
+        taken.unlink()
 
     def _path(self, key: str) -> Path:
         if not all(_KEY_PART.fullmatch(part) for part in key.split("/")):
@@ -182,6 +231,8 @@ class DirectoryObjectStore:
 
     def _publish(self, written: Path, final: Path) -> None:
         for attempt in range(1, _PUBLISH_ATTEMPTS + 1):
+            now = time.time_ns()
+            os.utime(written, ns=(now, now))  # by it an object is told from the one it replaces, and its age is counted
             try:
                 final.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
                 written.replace(final)
@@ -233,7 +284,8 @@ class DirectoryObjectStore:
 
 
 @contextmanager
-def _opened_source(source: Path) -> Iterator[IO[bytes]]:
+def opened_source(source: Path) -> Iterator[IO[bytes]]:
+    """A file that is to be stored. Raises InputNotFound, InputUnreadable."""
     try:
         data = source.open("rb", buffering=0)
     except FileNotFoundError as error:
@@ -244,15 +296,28 @@ def _opened_source(source: Path) -> Iterator[IO[bytes]]:
         yield data
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+def _copy(source: IO[bytes], target: IO[bytes], on_bytes: OnBytes) -> None:
     """Copy in the kernel, which shares blocks where the file system can, and the rest through memory."""
+    done = 0
     try:
-        while os.copy_file_range(source.fileno(), target.fileno(), _COPY_BYTES):
-            pass
+        while copied := os.copy_file_range(source.fileno(), target.fileno(), _COPY_BYTES):
+            done += copied
+            on_bytes(done)
     except OSError as error:
         if error.errno not in _KERNEL_CANNOT_COPY:
             raise
-    shutil.copyfileobj(source, target)
+    while block := source.read(_BLOCK_BYTES):
+        target.write(block)
+        done += len(block)
+        on_bytes(done)
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def _etag(there: os.stat_result) -> str:
+    return f"{there.st_ino:x}-{there.st_mtime_ns:x}-{there.st_size:x}"
 
 
 def _flush_folder(folder: Path) -> None:
