@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from temporalio.worker import (
@@ -58,47 +61,57 @@ class SharedSlots(CustomSlotSupplier):
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._used: set[int] = set()
-        self._reserved: dict[str, int] = {}  # by queue: polls under way
-        self._changed = asyncio.Event()
+        self._used = 0
+        self._polls: Counter[str] = Counter()  # slots reserved and not used yet, by queue
+        self._lock = threading.Lock()  # the SDK reports uses and releases from threads of its own
+        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
         """Wait for a free slot."""
-        while True:
-            permit = self.try_reserve_slot(ctx)
-            if permit is not None:
-                return permit
-            self._changed.clear()
-            await self._changed.wait()
+        changed = asyncio.Event()
+        self._waiting[changed] = asyncio.get_running_loop()
+        try:
+            while (permit := self.try_reserve_slot(ctx)) is None:
+                await changed.wait()
+                changed.clear()
+        finally:
+            del self._waiting[changed]
+        return permit
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
         """A slot if one is free for this queue."""
-        waiting = self._reserved.get(ctx.task_queue, 0)
-        if len(self._used) + waiting >= self._total:
-            return None
-        self._reserved[ctx.task_queue] = waiting + 1
+        with self._lock:
+            if self._used + self._polls[ctx.task_queue] >= self._total:
+                return None
+            self._polls[ctx.task_queue] += 1
         return _QueuePermit(ctx.task_queue)
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
         """A task has come."""
         permit = ctx.permit
         assert isinstance(permit, _QueuePermit)
-        self._reserved[permit.queue] -= 1
-        self._used.add(id(permit))
+        with self._lock:
+            permit.used = True
+            self._polls[permit.queue] -= 1
+            self._used += 1
 
     def release_slot(self, ctx: SlotReleaseContext) -> None:
         """A task has ended, or a poll ended without one."""
         permit = ctx.permit
         assert isinstance(permit, _QueuePermit)
-        if id(permit) in self._used:
-            self._used.discard(id(permit))
-        else:
-            self._reserved[permit.queue] -= 1
-        self._changed.set()
+        with self._lock:
+            if permit.used:
+                self._used -= 1
+            else:
+                self._polls[permit.queue] -= 1
+        for changed, loop in list(self._waiting.items()):
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(changed.set)
 
 
 class _QueuePermit(SlotPermit):
-    """Remembers for which queue it was given."""
+    """Remembers for which queue it was given, and whether a task has used it."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
+        self.used = False
