@@ -26,7 +26,8 @@ from v2t.domain.errors import V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest
 from v2t.domain.ports import AudioTools
 from v2t.testing import FakeAudioTools, MemoryJobRecords, MemoryObjectStore
-from v2t.worker.runtime import Steps, running_workers
+from v2t.worker.runtime import running_workers
+from v2t.worker.steps import Steps
 from v2t.workflows.catalogue import WORKFLOWS
 
 _PATIENCE_SECONDS = 60
@@ -101,9 +102,11 @@ async def batch_cluster(
     slots: int = 8,
     page: int = 3,
     audio_tools: AudioTools | None = None,
+    store: MemoryObjectStore | None = None,
 ) -> AsyncIterator[BatchCluster]:
     """A client of the server at `address`, and a worker that reads uploads and records in pages of `page`."""
-    cluster = BatchCluster(await Client.connect(address, NAMESPACE), ScriptedTranscriber(answer))
+    client = await Client.connect(address, NAMESPACE)
+    cluster = BatchCluster(client, ScriptedTranscriber(answer), store or MemoryObjectStore())
     async with batch_worker(cluster, slots=slots, page=page, audio_tools=audio_tools):
         yield cluster
 

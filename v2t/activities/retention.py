@@ -82,35 +82,36 @@ class RetentionActivities:
     async def delete_jobs(self, cut_off: CutOff) -> int:
         """Delete transcripts, archived ones too, and records of jobs created before a time; says how many."""
         async with beating():
-            deleted, kept = 0, 0
+            deleted: set[str] = set()
+            stay = 0
             while True:
-                page = await asyncio.to_thread(self._records.older_than, cut_off.before, self._page_records + kept)
-                running = {job.job_id for job in page if await self._jobs.state(job.job_id) == JobState.RUNNING}
-                old = [job.job_id for job in page if job.job_id not in running]
-                if not old:
-                    break
+                limit = self._page_records + stay
+                page = await asyncio.to_thread(self._records.older_than, cut_off.before, limit)
+                jobs = [job.job_id for job in page if job.job_id not in deleted]
+                old = [job_id for job_id in jobs if await self._jobs.state(job_id) != JobState.RUNNING]
                 await asyncio.to_thread(self._delete_jobs, old)
-                deleted += len(old)
-                kept = len(running)
+                deleted.update(old)
+                stay = len(page) - len(old)  # running, or still known to a replica: in front of the next page
+                if len(page) < limit:
+                    break
             await self._delete_notes(cut_off.before)
-        return deleted
+        return len(deleted)
 
     def _archive_all(self, before: float) -> int:
         return sum(self._archive(record) for record in self._completed_records(before))
 
     def _completed_records(self, before: float) -> Iterator[JobRecord]:
-        """Newest first; a page begins with the instant the one before ended in, as several jobs may share it."""
-        seen: set[str] = set()
-        until = before
+        """Newest first; a page begins with the instant that the one before ended in: several jobs may share it."""
+        until, seen = before, set[str]()
         while True:
-            page = self._records.find(JobFilter(state=JobState.COMPLETED, until=until, limit=self._page_records))
-            fresh = [record for record in page if record.job_id not in seen]
-            yield from fresh
-            if len(page) < self._page_records:
+            limit = self._page_records + len(seen)
+            page = self._records.find(JobFilter(state=JobState.COMPLETED, until=until, limit=limit))
+            yield from (record for record in page if record.job_id not in seen)
+            if len(page) < limit:
                 return
             last = page[-1].created_at
-            until = math.nextafter(last, math.inf) if fresh else last
-            seen = {record.job_id for record in page}
+            until = math.nextafter(last, math.inf)
+            seen = {record.job_id for record in page if record.created_at == last}
 
     def _archive(self, record: JobRecord) -> bool:
         if not record.transcript_key or record.transcript_key.startswith(_ARCHIVE):
