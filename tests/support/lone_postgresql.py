@@ -47,7 +47,7 @@ class LonePostgresql:
         """The URL of an empty database, which only the caller uses."""
         name = f"v2t_{uuid.uuid4().hex}"
         with psycopg.connect(self.layout.database_url(driver=""), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]  # nobody else chose the name
+            connection.execute(f'CREATE DATABASE "{name}"')
         return self.layout.database_url(name)
 
     def _serves(self) -> bool:

@@ -6,6 +6,7 @@ is kept in `transcriptions_default`, so that nobody ever waits for a partition, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ class Month:
     @classmethod
     def of(cls, unix_time: float) -> Month:
         """The month that a Unix time is in."""
-        moment = datetime.fromtimestamp(unix_time, UTC)
+        moment = datetime.fromtimestamp(math.floor(unix_time), UTC)  # which by itself would round up
         return cls(moment.year, moment.month)
 
     @property

@@ -16,7 +16,7 @@ from v2t.db import connections
 from v2t.db import records as records_module
 from v2t.db.migrations import upgrade
 from v2t.db.records import SqlJobRecords, open_records
-from v2t.domain.errors import ConfigurationError, StorageError, StorageFull, StorageUnwritable
+from v2t.domain.errors import StorageError, StorageFull, StorageUnwritable
 from v2t.domain.jobs import JobRecord, JobState
 from v2t.domain.ports import JobFilter
 
@@ -163,12 +163,6 @@ def test_a_locked_database_is_a_failure_worth_a_retry(
         with pytest.raises(StorageError, match="locked by another program") as raised:
             records.save(RECORD)
     assert raised.value.retryable
-
-
-@pytest.mark.parametrize("url", ["", "no url", "nosuchdatabase://host/v2t"])
-def test_a_wrong_url_is_a_configuration_error(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="database URL"):
-        SqlJobRecords(url)
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
