@@ -115,8 +115,8 @@ def open_records(settings: Settings) -> LazyJobRecords:
     return LazyJobRecords(settings)
 
 
-async def connect_client(settings: Settings) -> Client:
-    """A connection to the cluster's Temporal.
+async def connect_client(settings: Settings, metrics_address: str = "") -> Client:
+    """A connection to the cluster's Temporal; with `metrics_address` the SDK shows its own metrics there.
 
     Raises:
         ConfigurationError: there is no cluster in the settings.
@@ -137,7 +137,7 @@ async def connect_client(settings: Settings) -> Client:
         if temporal.ca_file or temporal.certificate_file
         else None
     )
-    return await Client.connect(temporal.address, temporal.namespace, tls)
+    return await Client.connect(temporal.address, temporal.namespace, tls, metrics_address)
 
 
 class LazyJobRecords:

@@ -14,7 +14,14 @@ from typing import TypeVar
 
 from temporalio.client import Client as TemporalClient
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from v2t.domain.errors import (
@@ -56,8 +63,16 @@ class TlsFiles:
     server_name: str = ""  # in the server's certificate, where it is not the host of the address
 
 
-async def open_temporal(address: str, namespace: str, tls: TlsFiles | None) -> TemporalClient:
+async def open_temporal(
+    address: str, namespace: str, tls: TlsFiles | None, metrics_address: str = ""
+) -> TemporalClient:
     """Connect to the server at `address` (host:port), by TLS where its files are given.
+
+    Args:
+        address: the server.
+        namespace: of the jobs.
+        tls: None: connect in clear.
+        metrics_address: where the SDK shows its own metrics to Prometheus (host:port); empty: nowhere.
 
     Raises:
         ConfigurationError: a file of `tls` cannot be read, or certificate and key do not belong together.
@@ -69,7 +84,7 @@ async def open_temporal(address: str, namespace: str, tls: TlsFiles | None) -> T
             address,
             namespace=namespace,
             tls=config,
-            runtime=_runtime(),
+            runtime=_runtime(metrics_address),
             connect_timeout=timedelta(seconds=_CONNECT_SECONDS),
         )
     except RuntimeError as error:
@@ -112,11 +127,12 @@ def _last_words(reason: str) -> str:
 
 
 @functools.cache
-def _runtime() -> Runtime:
+def _runtime(metrics_address: str = "") -> Runtime:
     """The SDK's native part, its log forwarded: by itself it would write to stdout, which is for results."""
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     log = LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
-    return Runtime(telemetry=TelemetryConfig(logging=log))
+    metrics = PrometheusConfig(metrics_address, durations_as_seconds=True) if metrics_address else None
+    return Runtime(telemetry=TelemetryConfig(logging=log, metrics=metrics))
 
 
 async def patiently(call: Callable[[], Awaitable[Answer]], job_id: str) -> Answer:

@@ -63,14 +63,18 @@ class Client:
         self.temporal = temporal
 
     @classmethod
-    async def connect(cls, address: str, namespace: str, tls: TlsFiles | None = None) -> Client:
+    async def connect(
+        cls, address: str, namespace: str, tls: TlsFiles | None = None, metrics_address: str = ""
+    ) -> Client:
         """Connect to the server at `address` (host:port), by TLS where its files are given.
+
+        With `metrics_address` (host:port) the SDK shows its own metrics to Prometheus there.
 
         Raises:
             ConfigurationError: a file of `tls` cannot be read, or certificate and key do not belong together.
             ClusterUnreachable: nobody answers there, or TLS is refused by one side.
         """
-        return cls(await open_temporal(address, namespace, tls))
+        return cls(await open_temporal(address, namespace, tls, metrics_address))
 
     async def ping(self) -> None:
         """Ask for the namespace, which a server that just started may still be making.
