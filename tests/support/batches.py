@@ -7,11 +7,13 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.service import RPCError
 
 from support.cluster import NAMESPACE, ScriptedTranscriber
 from v2t.activities.batches import BatchActivities
@@ -87,6 +89,15 @@ class BatchCluster:
         """A workflow's history: the name of each event."""
         history = await self.client.temporal.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
         return [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events]
+
+    async def until_event(self, workflow_id: str, kind: str, times: int = 1) -> None:
+        """Wait until a workflow, which may not have started yet, has had an event so often."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            for _ in count():
+                with suppress(RPCError):
+                    if (await self.event_types(workflow_id)).count(kind) >= times:
+                        return
+                await asyncio.sleep(0.05)
 
     async def runs(self, workflow_id: str) -> int:
         """How often a workflow has been started, from what the server keeps of it."""

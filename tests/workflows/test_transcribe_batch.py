@@ -8,6 +8,7 @@ import pytest
 from support.batches import BatchCluster, batch_cluster
 from support.processes import until
 
+from v2t.client import batches
 from v2t.client.batches import (
     batch_progress,
     cancel_batch,
@@ -20,7 +21,6 @@ from v2t.client.batches import (
 from v2t.domain.batches import BatchItem, BatchTotals
 from v2t.domain.errors import JobCancelled, JobNotFound, ModelCorrupted, V2TError
 from v2t.domain.jobs import Chunk, JobState, archive_key, transcript_key
-from v2t.workflows import policies
 
 _MEGABYTE = 1024 * 1024
 
@@ -169,7 +169,7 @@ async def test_a_followed_job_that_its_owner_cancels_is_started_anew(cluster: Ba
     await cluster.client.submit(items[0].request)
     await until_asked(cluster, 1)
     batch = await cluster.submit(items)
-    await until_child_events(cluster, f"{batch}/g000000", "START_CHILD_WORKFLOW_EXECUTION_FAILED")
+    await cluster.until_event(f"{batch}/g000000", "START_CHILD_WORKFLOW_EXECUTION_FAILED")
     await cluster.client.cancel(items[0].identity)
     await until_asked(cluster, 2)
     cluster.transcriber.hold.set()
@@ -232,7 +232,7 @@ async def test_a_new_priority_holds_for_the_groups_to_come(cluster: BatchCluster
 
 
 async def test_a_long_batch_goes_on_in_a_new_run_and_keeps_count(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "GROUPS_A_RUN", 2)
+    monkeypatch.setattr(batches, "GROUPS_A_RUN", 2)
     async with batch_cluster(server) as cluster:
         result = await cluster.run(large(cluster.items(23)))
         assert result.totals == BatchTotals(completed=23, audio_seconds=230.0)
@@ -267,15 +267,3 @@ async def test_unknown_batches_are_named(cluster: BatchCluster) -> None:
         await describe_batch(cluster.client, "b-nobody")
     with pytest.raises(JobNotFound, match="b-nobody"):
         await cancel_batch(cluster.client, "b-nobody")
-
-
-async def until_child_events(cluster: BatchCluster, workflow_id: str, kind: str) -> None:
-    """Wait until a workflow's history holds an event of this kind."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                if kind in await cluster.event_types(workflow_id):
-                    return
-            except Exception:  # noqa: BLE001, S110 - it has not started yet
-                pass
-            await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ from v2t.client.connection import as_v2t_error, patiently
 from v2t.client.jobs import Client
 from v2t.client.running import as_state
 from v2t.domain.batches import (
+    GROUPS_A_RUN,
     BatchGroup,
     BatchItem,
     BatchProgress,
@@ -84,7 +85,7 @@ async def submit_batch(
     batch = batch_id(files, options, user)
     ours = (_owned(item, batch, user, priority) for item in files)
     groups = await _store_groups(store, batch, ours, options, user, priority)
-    request = BatchRequest(batch, groups, len(files), user, priority, groups_in_flight)
+    request = BatchRequest(batch, groups, len(files), user, priority, groups_in_flight, GROUPS_A_RUN)
     try:
         await client.temporal.start_workflow(
             TranscribeBatch.run,

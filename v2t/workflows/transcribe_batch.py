@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         report_key,
     )
     from v2t.domain.jobs import JobState
-    from v2t.workflows.policies import GROUPS_A_RUN, HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
+    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
     from v2t.workflows.transcribe_group import TranscribeGroup
 
 _GROUP_STARTS = 60
@@ -96,7 +96,7 @@ class TranscribeBatch:
 
     def _is_long_enough(self) -> bool:
         started = self._next_group - self._request.next_group
-        return started >= GROUPS_A_RUN or workflow.info().is_continue_as_new_suggested()
+        return started >= self._request.groups_a_run or workflow.info().is_continue_as_new_suggested()
 
     async def _run_group(self, index: int) -> None:
         request = GroupRequest(self._request.batch_id, index, self._request.user, self._priority)
