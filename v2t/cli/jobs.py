@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from v2t.cli.moment import Moment
 from v2t.cli.output import Result, as_table, returns_result
-from v2t.domain.errors import JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
+from v2t.domain.errors import ConnectionFailed, JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
 from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.ports import JobFilter
 
 if TYPE_CHECKING:
     from v2t.client import JobView
@@ -30,36 +32,46 @@ def group() -> None:
 
 
 @group.command("list")
+@click.option("--user", default="", help="Only this user's jobs.")
 @click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
-@click.option("--text", default="", help="Only jobs whose file name or id contains this.")
+@click.option("--provider", default="", help="Only jobs of this provider.")
+@click.option("--batch", default="", help="Only jobs of this batch.")
+@click.option("--since", type=Moment(), help="Only jobs begun since then: 2h, 3d, 2026-11-25 or 2026-11-25T14:30.")
+@click.option("--until", type=Moment(), help="Only jobs begun before then.")
+@click.option("--text", default="", help="Only jobs whose file name or id contains this, whatever the case.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @returns_result
-def list_(state: str | None, text: str, limit: int) -> Result:
+def list_(
+    user: str,
+    state: str | None,
+    provider: str,
+    batch: str,
+    since: float | None,
+    until: float | None,
+    text: str,
+    limit: int,
+) -> Result:
     """List jobs, the newest first.
 
     \b
     Examples:
       v2t jobs list
-      v2t jobs list --state failed --json
+      v2t jobs list --state failed --since 2d --json
+      v2t jobs list --user ada --text interview
     """
-    wanted = JobState(state) if state else None
-
-    async def collect(cluster: Cluster) -> list[JobRecord]:
-        finished = await asyncio.to_thread(cluster.records.find, state=wanted, text=text, limit=limit)
-        running = []
-        if wanted in {None, JobState.RUNNING}:
-            running = [
-                await _running_record(cluster, view)
-                for view in await cluster.client.list_jobs(limit=limit)
-                if view.state == JobState.RUNNING
-            ]
-        known = {record.job_id for record in running}
-        shown = [record for record in running if text in record.name or text in record.job_id]
-        return [*shown, *(record for record in finished if record.job_id not in known)][:limit]
-
-    records = _on_cluster(collect)
+    wanted = JobFilter(
+        user=user,
+        state=JobState(state) if state else None,
+        provider=provider,
+        batch_id=batch,
+        text=text,
+        since=since or 0.0,
+        until=until or 0.0,
+        limit=limit,
+    )
+    records = _on_cluster(lambda cluster: _collect(cluster, wanted))
     rows = [
-        (record.job_id, record.state.value, _clock(record.created_at), _length(record.audio_seconds), record.name)
+        (record.job_id, record.state.value, shown_time(record.created_at), _length(record.audio_seconds), record.name)
         for record in records
     ]
     lines = as_table(("JOB", "STATE", "STARTED", "LENGTH", "FILE"), rows) if rows else ["There are no jobs."]
@@ -166,7 +178,9 @@ def retry(job_id: str) -> Result:
     from v2t.cli.service import keep_up
     from v2t.config import load_settings
 
-    keep_up(load_settings())
+    settings = load_settings()
+    if not settings.is_cluster:
+        keep_up(settings)
 
     async def again(cluster: Cluster) -> None:
         view, _ = await _look_up(cluster, job_id)
@@ -180,10 +194,24 @@ def retry(job_id: str) -> Result:
     return Result(data={"job_id": job_id}, lines=[f"{job_id} runs again; `v2t jobs watch {job_id}` follows it"])
 
 
+async def _collect(cluster: Cluster, wanted: JobFilter) -> list[JobRecord]:
+    """Jobs that run, from Temporal, and those that ended, from the records."""
+    finished = await asyncio.to_thread(cluster.records.find, wanted)
+    running = []
+    if wanted.state in {None, JobState.RUNNING}:
+        views = [view for view in await cluster.client.list_jobs(limit=wanted.limit) if view.state == JobState.RUNNING]
+        for view in views:
+            with suppress(JobNotFound, ConnectionFailed):  # it has just ended, or no worker answers
+                running.append(await _running_record(cluster, view))
+    known = {record.job_id for record in running}
+    shown = [record for record in running if wanted.matches(record)]
+    return [*shown, *(record for record in finished if record.job_id not in known)][: wanted.limit]
+
+
 def _on_cluster(action: Callable[[Cluster], Awaitable[Value]], *, work: bool = False) -> Value:
     """Run `action` on the cluster; with `work`, the jobs go on meanwhile if this call has to run the cluster."""
     from v2t.config import load_settings
-    from v2t.standalone import open_cluster
+    from v2t.deployment import open_cluster
 
     settings = load_settings()
 
@@ -231,10 +259,12 @@ async def _running_record(cluster: Cluster, view: JobView) -> JobRecord:
         model=request.options.model,
         language=request.options.language,
         created_at=view.created_at,
+        batch_id=request.batch_id,
     )
 
 
-def _clock(seconds: float) -> str:
+def shown_time(seconds: float) -> str:
+    """A Unix time as people here read it; a dash where there is none."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
 
 
@@ -244,4 +274,4 @@ def _length(seconds: float) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    return _clock(value) if name.endswith("_at") else str(value)
+    return shown_time(value) if name.endswith("_at") else str(value)

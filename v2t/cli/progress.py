@@ -37,7 +37,7 @@ def open_display(submissions: Sequence[Submission], *, engine: str, quiet: bool)
     if quiet:
         yield _Nothing()
     elif is_terminal():
-        with _open_bars() as bars:
+        with open_bars() as bars:
             yield _Bars(bars, {str(item.path): item.path.name for item in submissions}, engine)
     else:
         yield _Lines(engine)
@@ -47,7 +47,7 @@ def open_display(submissions: Sequence[Submission], *, engine: str, quiet: bool)
 def open_watch(job_id: str) -> Iterator[Callable[[JobView], None]]:
     """Show the progress of one job while the body runs; yields what to call with each view."""
     if is_terminal():
-        with _open_bars() as bars:
+        with open_bars() as bars:
             display = _Bars(bars, {job_id: job_id}, "")
             yield lambda view: display.show(job_id, view)
     else:
@@ -159,7 +159,8 @@ def _engine_line(engine: str, cluster: Cluster) -> str:
 
 
 @contextmanager
-def _open_bars() -> Iterator[Bars]:
+def open_bars() -> Iterator[Bars]:
+    """Bars on stderr; each task has the fields `stage` and `left`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn
     from rich.text import Text

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from v2t.cli.output import Result, download_bar, leave_at_once, returns_result, say
+from v2t.cli.interruption import run_interruptible
+from v2t.cli.output import Result, download_bar, returns_result, say
 from v2t.domain.errors import UsageError, V2TError
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ def command(
     settings, options = parse_options(provider, model, language, prompt, translate=translate)
     submissions = _identify(files, options, user_of(settings), priority)
     _transcribe(settings, submissions, fresh=fresh, wait=not no_wait, quiet=quiet)
-    limits = _limits(settings, max_line_width, max_lines)
+    limits = limits_of(settings, max_line_width, max_lines)
     return _result(submissions, destination, limits, wait=not no_wait, quiet=quiet)
 
 
@@ -172,7 +170,9 @@ def _transcribe(settings: Settings, submissions: list[Submission], *, fresh: boo
     options = waiting[0].request.options
     engine = options.provider if settings.is_cluster else prepare_embedded(settings, options, keep=not wait)
     with open_display(waiting, engine=f"{engine}, model {options.model}", quiet=quiet) as display:
-        _run(submit_files(settings, waiting, wait=wait, again=fresh, on_open=display.opened, on_view=display.update))
+        run_interruptible(
+            submit_files(settings, waiting, wait=wait, again=fresh, on_open=display.opened, on_view=display.update)
+        )
 
 
 def prepare_embedded(settings: Settings, options: TranscribeOptions, *, keep: bool) -> str:
@@ -203,29 +203,8 @@ def prepare_embedded(settings: Settings, options: TranscribeOptions, *, keep: bo
     return provider.name
 
 
-def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and the second time end the process."""
-
-    async def interruptible() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-
-        def interrupt() -> None:
-            if task.cancelling():
-                leave_at_once()
-            task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, interrupt)
-        await coroutine
-
-    try:
-        asyncio.run(interruptible())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-def _limits(settings: Settings, max_line_width: int | None, max_lines: int | None) -> SubtitleLimits:
+def limits_of(settings: Settings, max_line_width: int | None, max_lines: int | None) -> SubtitleLimits:
+    """The limits of subtitles: the settings', or what flags say."""
     from v2t.domain.subtitles import SubtitleLimits
 
     chosen = settings.output.model_dump()

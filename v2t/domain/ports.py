@@ -162,6 +162,19 @@ class JobFilter:
     until: float = 0.0  # created before
     limit: int = 50
 
+    def matches(self, record: JobRecord) -> bool:
+        """Whether it is one of those jobs."""
+        text = self.text.casefold()
+        return (
+            self.user in {"", record.user}
+            and self.state in {None, record.state}
+            and self.provider in {"", record.provider}
+            and self.batch_id in {"", record.batch_id}
+            and (text in record.name.casefold() or text in record.job_id.casefold())
+            and self.since <= record.created_at
+            and (not self.until or record.created_at < self.until)
+        )
+
 
 class JobRecords(Protocol):
     """The history of jobs, which outlives Temporal's."""

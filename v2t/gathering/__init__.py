@@ -1,0 +1,1 @@
+"""From folders, patterns and buckets to batches."""
