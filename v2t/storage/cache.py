@@ -24,6 +24,7 @@ from v2t.storage.redis_cache import RedisCache
 logger = logging.getLogger(__name__)
 
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}"
+_FOLDER = re.compile(rf"({_NAME}/)+")
 _RECORDING = re.compile(r"audio/([0-9a-f]{64})")
 _ON_DISK = re.compile(rf"audio/[0-9a-f]{{64}}|t-{_NAME}/chunks/{_NAME}\.wav|models(/{_NAME})+")
 _CHUNK_RESULT = re.compile(rf"t-{_NAME}/chunks/{_NAME}\.json")
@@ -116,6 +117,7 @@ class CachedObjectStore:
                 path = entry.path
             else:
                 path = stack.enter_context(self._store.open_file(key))
+                self._count("store", hit=True)
             yield path
 
     def exists(self, key: str) -> bool:
@@ -149,7 +151,7 @@ class CachedObjectStore:
         keys = self._store.list_keys(prefix) if self._redis and self._redis.answers else []
         self._store.delete_prefix(prefix)
         self._forget_in_redis(keys)
-        if self._disk:
+        if _FOLDER.fullmatch(prefix):
             self._try_disk(lambda disk: disk.discard_prefix(prefix))
 
     def _cached(self, key: str) -> HeldEntry | None:
@@ -163,7 +165,6 @@ class CachedObjectStore:
             return entry
         facts = facts or self._store.facts(key)
         if facts.size_bytes > self._disk.limit_bytes:
-            self._count("store", hit=True)
             return None
         sha256 = recording[1] if recording else ""
         entry = self._try_disk(lambda disk: self._fetch(disk, facts, etag, sha256), facts.size_bytes)

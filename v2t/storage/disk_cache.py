@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from v2t.storage.file_locks import exclusive, stands_at, try_exclusive
+from v2t.storage.usage import Usage, size_of
 
 _ENTRY = re.compile(r"([0-9a-f]{64})-[0-9a-f]{16}(\.[A-Za-z0-9]{1,16})?")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
@@ -76,7 +77,7 @@ class DiskCache:
         self._entries = folder / "entries"
         self._incoming = folder / "incoming"
         self._locks = folder / "locks"
-        self._usage = folder / "usage"
+        self._usage = Usage(folder / "usage", lambda: self._walk(self._entries))
         self._counted = False
 
     def find(self, key: str, etag: str) -> HeldEntry | None:
@@ -142,11 +143,11 @@ class DiskCache:
         """Give that many bytes back to a disk that is full."""
         with self._locked():
             self._count()
-            self._evict(max(0, self._used()[0] - wanted_bytes))
+            self._evict(max(0, self._usage.read()[0] - wanted_bytes))
 
     def size(self) -> CacheSize:
         """How full it is; cheap enough to be asked for often."""
-        used, entries = self._used() if self._folder.is_dir() else (0, 0)
+        used, entries = self._usage.read() if self._folder.is_dir() else (0, 0)
         return CacheSize(used, entries, self.limit_bytes)
 
     def _hold(self, path: Path) -> HeldEntry | None:
@@ -157,7 +158,8 @@ class DiskCache:
                 os.close(descriptor)
                 return None
             if _digest(descriptor) == path.name[:64]:
-                os.utime(descriptor, ns=(time.time_ns(),) * 2)
+                with suppress(OSError):  # a read-only disk can still be read from
+                    os.utime(descriptor, ns=(time.time_ns(),) * 2)
                 return HeldEntry(path, descriptor)
         except BaseException:
             os.close(descriptor)
@@ -186,14 +188,13 @@ class DiskCache:
         suffix = Path(key).suffix if _SUFFIX.fullmatch(Path(key).suffix) else ""
         final = self._entries / key / f"{digest}-{_etag_name(etag)}{suffix}"
         with self._locked():
-            if not self._make_room(size):
-                return None
             for other in self._files_of(key):
                 if other != final:
                     self._unlink(other)
+            if not self._make_room(size):
+                return None
             # Counted before it stands there: a process that dies in between leaves a number too high, never too low.
-            used, entries = self._used()
-            self._note(used + size - _size(final), entries + (not final.exists()))
+            self._usage.change(size - size_of(final), int(not final.exists()))
             os.utime(file.fileno(), ns=(time.time_ns(),) * 2)
             final.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
             written.replace(final)
@@ -208,17 +209,17 @@ class DiskCache:
         if not self._counted:
             self._count()
             self._counted = True
-        if self._used()[0] + size_bytes > self.limit_bytes:
+        if self._usage.read()[0] + size_bytes > self.limit_bytes:
             self._count()
             self._evict(max(0, self.limit_bytes - size_bytes - self.limit_bytes // _SPARE_SHARE))
-        return self._used()[0] + size_bytes <= self.limit_bytes
+        return self._usage.read()[0] + size_bytes <= self.limit_bytes
 
     def _evict(self, target_bytes: int) -> None:
         """Remove the least recently used until no more than `target_bytes` are left."""
-        if self._used()[0] <= target_bytes:
+        if self._usage.read()[0] <= target_bytes:
             return
         for path in sorted(self._walk(self._entries), key=_last_use):
-            if self._used()[0] <= target_bytes:
+            if self._usage.read()[0] <= target_bytes:
                 break
             self._unlink(path)
 
@@ -238,10 +239,9 @@ class DiskCache:
         try:
             if not try_exclusive(descriptor):
                 return
-            used, entries = self._used()
             size = os.fstat(descriptor).st_size
             path.unlink()
-            self._note(max(0, used - size), max(0, entries - 1))
+            self._usage.change(-size, -1)
         finally:
             os.close(descriptor)
         for folder in path.parents:
@@ -255,29 +255,10 @@ class DiskCache:
     def _count(self) -> None:
         """Count what is there, and remove what killed writers left."""
         for file in self._incoming.iterdir():
-            with file.open("rb") as left:
+            with suppress(FileNotFoundError), file.open("rb") as left:  # its writer has just moved or removed it
                 if try_exclusive(left.fileno()):
                     file.unlink()
-        sizes = [_size(path) for path in self._walk(self._entries)]
-        self._note(sum(sizes), len(sizes))
-
-    def _used(self) -> tuple[int, int]:
-        """Bytes and entries."""
-        try:
-            used, entries = self._usage.read_text(encoding="ascii").split()
-            return int(used), int(entries)
-        except (FileNotFoundError, ValueError):
-            sizes = [_size(path) for path in self._walk(self._entries)]
-            return sum(sizes), len(sizes)
-
-    def _note(self, used_bytes: int, entries: int) -> None:
-        written = self._usage.with_suffix(".new")
-        try:
-            written.write_text(f"{used_bytes} {entries}", encoding="ascii")
-            written.replace(self._usage)
-        except OSError:  # a full disk; a missing number is counted anew, a wrong one would be believed
-            written.unlink(missing_ok=True)
-            self._usage.unlink(missing_ok=True)
+        self._usage.count()
 
     def _files_of(self, key: str) -> list[Path]:
         try:
@@ -308,13 +289,6 @@ def _etag_name(etag: str) -> str:
 def _last_use(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
     except FileNotFoundError:
         return 0
 
