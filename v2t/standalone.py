@@ -212,7 +212,7 @@ async def _owned(
         await asyncio.to_thread(importlib.import_module, "v2t.worker.runtime")
         client = await _connect(service, f"{_LOOPBACK}:{port}", settings.standalone.namespace)
         service.keep_running()
-        await stack.enter_async_context(_worker(client, workshop))
+        await stack.enter_async_context(_worker(client, workshop, store, records))
         stack.callback((folder / "cluster.json").unlink, missing_ok=True)
         ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
         _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
@@ -229,12 +229,16 @@ def _open_workshop(settings: Settings, store: ObjectStore, records: JobRecords) 
     return Workshop(settings, store, records)
 
 
-def _worker(client: Client, workshop: Workshop | None) -> AbstractAsyncContextManager[None]:
+def _worker(
+    client: Client, workshop: Workshop | None, store: ObjectStore, records: JobRecords
+) -> AbstractAsyncContextManager[None]:
     from v2t.worker.runtime import answering_worker, running_workers
+    from v2t.worker.steps import gather_steps
 
     if workshop is None:
         return answering_worker(client)
-    return running_workers(client, workshop.activities, workshop.slots)
+    steps = gather_steps(client, store, records, workshop.scratch)
+    return running_workers(client, workshop.activities, workshop.slots, more=steps)
 
 
 async def _expire_audio(settings: Settings, client: Client, store: DirectoryObjectStore) -> None:

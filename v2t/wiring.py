@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError
-from v2t.domain.jobs import JobRecord, ProviderAttempt
+from v2t.domain.jobs import JobRecord, ProviderAttempt, TranscribeOptions
 from v2t.domain.ports import JobFilter, JobRecords, ObjectStore
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _cached(settings: Settings, *, disk_mb: int) -> CachedObjectStore:
     cache, url = settings.cache, settings.cache.redis_url.reveal()
     disk = DiskCache(cache.folder, disk_mb * _MEGABYTE) if disk_mb else None
     redis = (
-        RedisCache(url, max_object_bytes=cache.redis_object_kb * _KILOBYTE, ttl_seconds=cache.redis_ttl_seconds)
+        RedisCache(url, object_bytes=cache.redis_object_kb * _KILOBYTE, ttl_seconds=cache.redis_ttl_seconds)
         if url
         else None
     )
@@ -138,6 +138,31 @@ async def connect_client(settings: Settings, metrics_address: str = "") -> Clien
         else None
     )
     return await Client.connect(temporal.address, temporal.namespace, tls, metrics_address)
+
+
+def upload_options(settings: Settings) -> TranscribeOptions:
+    """How dropped files are transcribed. Raises UnknownModel, UnknownLanguage."""
+    from v2t.domain.languages import parse_language
+    from v2t.weights.catalogue import find_model
+
+    facts = find_model(settings.uploads.model or settings.models.default)
+    language = "en" if facts.is_english_only else parse_language(settings.uploads.language)
+    return TranscribeOptions(model=facts.name, language=language)
+
+
+async def make_schedules(settings: Settings, client: Client) -> None:
+    """See that the cluster looks for lost uploads and applies the retention policy, as often as the settings say."""
+    from v2t.client.schedules import ensure_schedules
+    from v2t.domain.retention import RetentionPolicy
+
+    kept = settings.retention
+    await ensure_schedules(
+        client,
+        sweep_minutes=settings.uploads.sweep_minutes,
+        options=upload_options(settings),
+        retention=RetentionPolicy(kept.audio_days, kept.archive_days, kept.delete_days),
+        at_hour=kept.at_hour,
+    )
 
 
 class LazyJobRecords:

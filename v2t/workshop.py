@@ -88,8 +88,14 @@ class Workshop:
         """The steps of jobs; made when asked for, as they load the Temporal SDK."""
         from v2t.activities.transcription import TranscriptionActivities
 
-        scratch = wiring.scratch_folder(self._settings)
-        return TranscriptionActivities(self._store, self._records, self._audio_tools, self.open_transcriber, scratch)
+        return TranscriptionActivities(
+            self._store, self._records, self._audio_tools, self.open_transcriber, self.scratch
+        )
+
+    @cached_property
+    def scratch(self) -> Path:
+        """The folder for files on their way into or out of the store."""
+        return wiring.scratch_folder(self._settings)
 
     def open_transcriber(self, name: str) -> LocalEngine:
         """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""

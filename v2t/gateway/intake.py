@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 from v2t import wiring
 from v2t.domain.batches import UploadRef
 from v2t.domain.errors import ClusterUnreachable, V2TError
-from v2t.domain.jobs import TranscribeOptions
-from v2t.domain.languages import parse_language
-from v2t.domain.retention import RetentionPolicy
 
 if TYPE_CHECKING:
     from v2t.client import Client
@@ -27,15 +24,6 @@ _ACCEPT_SECONDS = 5.0
 _AGAIN_SECONDS = 5.0
 
 
-def upload_options(settings: Settings) -> TranscribeOptions:
-    """How dropped files are transcribed. Raises UnknownModel, UnknownLanguage."""
-    from v2t.weights.catalogue import find_model
-
-    facts = find_model(settings.uploads.model or settings.models.default, "")
-    language = "en" if facts.is_english_only else parse_language(settings.uploads.language)
-    return TranscribeOptions(model=facts.name, language=language)
-
-
 class Intake:
     """Takes in uploads.
 
@@ -45,7 +33,7 @@ class Intake:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._options = upload_options(settings)
+        self._options = wiring.upload_options(settings)
         self._client: Client | None = None
         self._lock = asyncio.Lock()
 
@@ -76,24 +64,12 @@ class Intake:
         """Make the cluster's schedules, as soon as Temporal lets us."""
         while True:
             try:
-                await self._ensure_schedules()
+                await wiring.make_schedules(self._settings, await self._connected())
             except V2TError as error:
                 _log.warning("no schedules yet: %s", error.message, extra={"action": "ensure_schedules"})
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return
-
-    async def _ensure_schedules(self) -> None:
-        from v2t.client.schedules import ensure_schedules
-
-        retention = self._settings.retention
-        await ensure_schedules(
-            await self._connected(),
-            sweep_minutes=self._settings.uploads.sweep_minutes,
-            options=self._options,
-            retention=RetentionPolicy(retention.audio_days, retention.archive_days, retention.delete_days),
-            at_hour=retention.at_hour,
-        )
 
     async def _connected(self) -> Client:
         async with self._lock:
