@@ -23,7 +23,7 @@ from temporalio.worker import (
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
 from v2t.worker.steps import Steps
-from v2t.workflows.policies import CPU_QUEUE, QUEUE
+from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE, host_queue
 from v2t.workflows.transcribe_file import TranscribeFile
 
 DEPLOYMENT = "v2t"
@@ -31,9 +31,9 @@ DEPLOYMENT = "v2t"
 
 COMPUTING_QUEUES = {
     "cpu": (CPU_QUEUE,),
-    "gpu": ("v2t-gpu", CPU_QUEUE),
-    "memory": ("v2t-memory", CPU_QUEUE),
-    "remote": ("v2t-remote",),
+    "gpu": (GPU_QUEUE, CPU_QUEUE),
+    "memory": (MEMORY_QUEUE, CPU_QUEUE),
+    "remote": (REMOTE_QUEUE,),
 }
 """Kind of worker → the queues it computes for, its own first.
 
@@ -136,11 +136,6 @@ async def answering_worker(client: Client) -> AsyncIterator[None]:
 def own_build_id() -> str:
     """The worker's version where none is configured; without one the SDK hashes all loaded code, for half a second."""
     return f"v2t-{importlib.metadata.version('v2t')}"
-
-
-def host_queue(host: str) -> str:
-    """The queue of one machine, for steps that need its disk."""
-    return f"v2t-host-{host}"
 
 
 def _bookkeeping(

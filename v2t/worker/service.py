@@ -18,6 +18,7 @@ from v2t.weights.catalogue import memory_bytes
 from v2t.worker.acceleration import Acceleration, find_acceleration
 from v2t.worker.health import health_server, make_application
 from v2t.worker.runtime import Role, running_workers
+from v2t.worker.sdk_metrics import free_address, read_metrics
 from v2t.worker.slots import Machine, plan_slots
 from v2t.worker.status import WorkerStatus
 from v2t.worker.steps import Steps, gather_steps
@@ -35,6 +36,7 @@ Opened = TypeVar("Opened")
 _RETRY_SECONDS = 1.0
 _PING_SECONDS = 2.0
 _PING_TIMEOUT_SECONDS = 5.0
+_ROUND_SECONDS = _PING_SECONDS + _PING_TIMEOUT_SECONDS
 _LARGE_MODEL = "large-v3"
 """What a memory worker is for."""
 
@@ -64,7 +66,8 @@ async def serve_worker(settings: Settings, ended: asyncio.Event, host: Host) -> 
         )
     status = await _make_status(settings)
     address = settings.worker.health_address
-    async with health_server(address, settings.worker.health_port, make_application(status)) as port:
+    application = make_application(status, lambda: read_metrics(status.metrics_address))
+    async with health_server(address, settings.worker.health_port, application) as port:
         host.announce(f"worker {status.role.identity}, health server on http://{address}:{port}")
         working = asyncio.create_task(_work(settings, status, ended, host))
         ending = asyncio.create_task(ended.wait())
@@ -87,7 +90,7 @@ async def _work(settings: Settings, status: WorkerStatus, ended: asyncio.Event, 
         records = wiring.open_records(settings)
         stack.callback(records.close)
         probe = transcript_key(_NO_JOB)
-        client = await _wait_for(status, host, "Temporal", lambda: _connect(settings))
+        client = await _wait_for(status, host, "Temporal", lambda: _connect(settings, status))
         await _wait_for(status, host, "the object store", lambda: asyncio.to_thread(store.exists, probe))
         await _wait_for(status, host, "the database", lambda: asyncio.to_thread(records.get, _NO_JOB))
         workshop = Workshop(_with_slots(settings, status), store, records)
@@ -155,8 +158,8 @@ async def _wait_for(status: WorkerStatus, host: Host, what: str, attempt: Callab
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _connect(settings: Settings) -> Client:
-    client = await wiring.connect_client(settings)
+async def _connect(settings: Settings, status: WorkerStatus) -> Client:
+    client = await wiring.connect_client(settings, status.metrics_address)
     await client.ping()
     return client
 
@@ -165,6 +168,7 @@ async def _ping(client: Client, status: WorkerStatus, host: Host) -> None:
     """Keep the status true to whether Temporal answers."""
     while True:
         error = ""
+        status.turns += 1
         try:
             async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
                 await client.ping()
@@ -178,11 +182,14 @@ async def _ping(client: Client, status: WorkerStatus, host: Host) -> None:
 
 
 async def _feed_watchdog(status: WorkerStatus, notifier: Notifier) -> None:
-    """Tell systemd that the loop turns; not while Temporal is lost though it was there."""
-    if not notifier.watchdog_seconds:
-        return
-    while True:
-        if status.temporal_reachable or not status.started:
+    """Tell systemd that the loop turns, and that asking Temporal comes to an end, whatever the answer.
+
+    A server that is down is not mended by another start of this worker, which would lose what it computes.
+    """
+    turns = -1
+    while notifier.watchdog_seconds:
+        if not status.started or status.turns != turns or notifier.watchdog_seconds / 2 < _ROUND_SECONDS:
+            turns = status.turns
             notifier.alive()
         await asyncio.sleep(notifier.watchdog_seconds / 2)
 
@@ -195,7 +202,7 @@ async def _make_status(settings: Settings) -> WorkerStatus:
     role = Role(worker.kind, worker.host, worker.bookkeeping_slots, worker.build_id, worker.versioned)
     slots = _plan_slots(settings, acceleration)
     watch = TaskWatch({ENGINE: slots, BOOKKEEPING: worker.bookkeeping_slots}, role.computing_queues)
-    return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address)
+    return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address, free_address())
 
 
 def _plan_slots(settings: Settings, acceleration: Acceleration | None) -> int:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from v2t.worker.acceleration import Acceleration
 from v2t.worker.runtime import Role
 from v2t.worker.watch import TaskWatch
@@ -25,13 +27,14 @@ class WorkerStatus:
     acceleration: Acceleration | None
     model: str
     temporal_address: str
+    metrics_address: str  # where the Temporal SDK shows its own
     phase: str = "starting"  # starting, waiting for …, polling, draining
     started: bool = False  # all servers have answered once
     polling: bool = False
     temporal_reachable: bool = False
+    turns: int = 0  # how often Temporal was asked
     temporal_error: str = "not connected yet"
     started_at: float = field(default_factory=time.time)
-    cache_bytes: int = 0
 
     def why_not_ready(self) -> str:
         """Why no work is taken now; empty: it is."""
@@ -69,10 +72,21 @@ class WorkerStatus:
             "model": self.model,
             "last_task": dataclasses.asdict(last) if last else None,
             "tasks": dict(self.watch.outcomes),
-            "cache": {"disk_bytes": self.cache_bytes},
+            "cache": _cache_facts(),
             "temporal": {
                 "address": self.temporal_address,
                 "reachable": self.temporal_reachable,
                 "error": self.temporal_error,
             },
         }
+
+
+def _cache_facts() -> dict[str, Any]:
+    """How full and how useful the cache is, from its metrics."""
+    requests: dict[str, dict[str, int]] = {}
+    for metric in REGISTRY.collect():
+        for sample in metric.samples if metric.name == "v2t_cache_requests" else ():
+            if sample.name.endswith("_total"):
+                level = requests.setdefault(sample.labels["level"], {})
+                level[sample.labels["outcome"]] = int(sample.value)
+    return {"disk_bytes": int(REGISTRY.get_sample_value("v2t_cache_disk_bytes") or 0), "requests": requests}
