@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from v2t.cli.interruption import run_interruptible
-from v2t.cli.output import Result, as_table, download_bar, say
+from v2t.cli.output import Result, as_table, counted, download_bar, say
 from v2t.domain.errors import JobFailed, UsageError, V2TError
 from v2t.domain.jobs import JobState
 
@@ -94,9 +94,9 @@ class Batch:
         self._outputs.refuse_shared_targets(finding.recordings)
         missing = self._outputs.missing(finding.recordings) if skip_existing else finding.recordings
         found = Found(missing, prefixes, finding.failures, len(finding.recordings) - len(missing))
-        self._say(f"{len(finding.recordings)} recordings found", found.skipped, finding.ignored)
+        self._say(f"{counted(len(finding.recordings), 'recording')} found", found.skipped, finding.ignored)
         if not (finding.recordings or prefixes or finding.failures):
-            others = f" among {finding.ignored} other files" if finding.ignored else ""
+            others = f" among {counted(finding.ignored, 'other file')}" if finding.ignored else ""
             hint = "" if recursive else "; --recursive searches the folders below too"
             raise UsageError(f"There are no recordings in {', '.join(sources)}{others}{hint}.")
         return found
@@ -104,7 +104,7 @@ class Batch:
     def _say(self, words: str, skipped: int, ignored: int) -> None:
         if not self._quiet:
             more = [f"{skipped} skipped: their output exists"] if skipped else []
-            more += [f"{ignored} other files ignored"] if ignored else []
+            more += [f"{counted(ignored, 'other file')} ignored"] if ignored else []
             say(", ".join([words, *more]))
 
     def run(self, found: Found) -> Result:
@@ -157,7 +157,7 @@ class Batch:
 
         self._batch_id = await submit(self._settings, cluster, gathering, self._plan)
         if not self._quiet:
-            say(f"batch {self._batch_id}: {len(gathering.items)} files of different content")
+            say(f"batch {self._batch_id}: {counted(len(gathering.items), 'file')} of different content")
         if self._wait:
             with open_batch_display(len(gathering.items), quiet=self._quiet) as update:
                 await follow(self._settings, self._plan.options, cluster, self._batch_id, on_view=update)
@@ -172,7 +172,7 @@ class Batch:
             gathering = await gather(cluster.store, found.recordings, self._plan, on_bytes=on_bytes)
         for prefix in found.prefixes:
             more, ignored = await asyncio.to_thread(gather_objects, cluster.store, prefix, self._plan)
-            self._say(f"{len(more.items)} recordings found below {prefix}", 0, ignored)
+            self._say(f"{counted(len(more.items), 'recording')} found below {prefix}", 0, ignored)
             gathering.join(more)
         return gathering
 
@@ -211,7 +211,7 @@ class Batch:
         lines = failure_lines(bad)
         total = len(outcomes) + len(failures)
         audio = sum(item.outcome.audio_seconds for item in completed)
-        lines.append(f"{total} files: {len(completed)} completed, {len(bad)} not; {audio:.0f} s of audio")
+        lines.append(f"{counted(total, 'file')}: {len(completed)} completed, {len(bad)} not; {audio:.0f} s of audio")
         if self._outputs.folder and completed:
             lines.append(f"transcripts are in {self._outputs.folder}")
         data = {
@@ -222,7 +222,7 @@ class Batch:
             "failed": len(bad),
             "audio_seconds": audio,
         }
-        errors = (JobFailed(f"{len(bad)} of {total} files have no transcript."),) if bad else ()
+        errors = (JobFailed(f"{len(bad)} of {counted(total, 'file')} got no transcript."),) if bad else ()
         return Result(data=data, lines=lines, errors=errors)
 
     def _file(self, item: Outcome) -> dict[str, Any]:

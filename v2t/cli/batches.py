@@ -12,7 +12,7 @@ import click
 from v2t.cli.batch_run import failure_lines, farewell
 from v2t.cli.interruption import run_interruptible
 from v2t.cli.jobs import shown_time
-from v2t.cli.output import Result, as_table, returns_result, say
+from v2t.cli.output import Result, as_table, counted, returns_result, say
 from v2t.domain.errors import JobFailed, JobNotFound, UsageError
 from v2t.domain.jobs import JobState, TranscribeOptions
 
@@ -209,7 +209,7 @@ def _report(settings: Settings, batch_id: str) -> Result:
 def _as_result(batch_id: str, outcomes: list[FileOutcome]) -> Result:
     bad = [outcome for outcome in outcomes if outcome.state != JobState.COMPLETED]
     lines = failure_lines([(outcome.name, outcome.state.value, outcome.error_message) for outcome in bad])
-    lines.append(f"{len(outcomes)} files: {len(outcomes) - len(bad)} completed, {len(bad)} not")
+    lines.append(f"{counted(len(outcomes), 'file')}: {len(outcomes) - len(bad)} completed, {len(bad)} not")
     data: dict[str, Any] = {"batch_id": batch_id, "files": [asdict(outcome) for outcome in outcomes]}
-    errors = (JobFailed(f"{len(bad)} of {len(outcomes)} files have no transcript."),) if bad else ()
+    errors = (JobFailed(f"{len(bad)} of {counted(len(outcomes), 'file')} got no transcript."),) if bad else ()
     return Result(data=data, lines=lines, errors=errors)

@@ -117,6 +117,11 @@ def redrawn() -> Iterator[Callable[[Sequence[str]], None]]:
         yield lambda lines: live.update(Text.from_ansi("\n".join(lines)), refresh=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _print_lines(lines: Sequence[str]) -> None:
     for line in lines:
         print(line)

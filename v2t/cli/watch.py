@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from v2t.cli.interruption import run_interruptible
-from v2t.cli.output import Result, returns_result, say
+from v2t.cli.output import Result, counted, returns_result, say
 from v2t.domain.errors import InputNotFound, JobFailed, UsageError, V2TError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Watch:
 
     def result(self) -> Result:
         """What was done, for `--once`."""
-        errors = (JobFailed(f"{self._failed} files have no transcript."),) if self._failed else ()
+        errors = (JobFailed(f"{counted(self._failed, 'file')} got no transcript."),) if self._failed else ()
         return Result(data={"files": self._data}, errors=errors)
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,19 +88,20 @@ async def gather(store: ObjectStore, recordings: Sequence[Recording], plan: Plan
         done[recording.path] = bytes_done
         on_bytes(sum(list(done.values())), total)
 
-    async def take(recording: Recording) -> None:
+    async def take(recording: Recording) -> TranscribeRequest | V2TError:
         async with slots:
             try:
-                request = await asyncio.to_thread(
-                    _deliver, store, recording, plan, lambda count: report(recording, count)
-                )
+                return await asyncio.to_thread(_deliver, store, recording, plan, partial(report, recording))
             except V2TError as error:
-                gathering.failures.append((recording.name, error))
-            else:
-                item = BatchItem(request.audio.name, request.audio.size_bytes, request)
-                gathering.add(item, recording)
+                return error
 
-    await asyncio.gather(*(take(recording) for recording in recordings))
+    answers = await asyncio.gather(*(take(recording) for recording in recordings))
+    # In the order of the recordings: the name of a batch must not depend on which of two twins was read first.
+    for recording, answer in zip(recordings, answers, strict=True):
+        if isinstance(answer, V2TError):
+            gathering.failures.append((recording.name, answer))
+        else:
+            gathering.add(BatchItem(answer.audio.name, answer.audio.size_bytes, answer), recording)
     return gathering
 
 
