@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["support.servers.plugin"]
+
 _MODELS = "V2T_TEST_MODELS"
 """Names, to all processes of a run, the folder of its model files; set from outside, it is kept for the next run."""
 

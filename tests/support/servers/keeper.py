@@ -252,7 +252,7 @@ async def _run(command: list[str], log: Path, environment: Mapping[str, str] | N
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it is another process that changes it
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 from support.servers.layout import HOST, Layout
 from support.servers.programs import Programs
 
@@ -34,18 +37,28 @@ def prepare(layout: Layout) -> None:
 
 
 def is_ready(layout: Layout, node: int) -> bool:
-    """Whether the node takes part in a cluster that can be written to, and lets users in."""
-    import httpx
+    """Whether the node lets users in and has found the drives of all nodes that run.
+
+    Before that it may say of an object that there is none, because too few of the drives it sees have it.
+    """
     import urllib3
-    from minio import Minio
+    from minio import MinioAdmin
+    from minio.credentials import StaticProvider
     from minio.error import MinioException
 
-    endpoint = layout.minio_endpoints[node - 1]
     once = urllib3.PoolManager(timeout=2, retries=False)
-    client = Minio(endpoint, layout.access_key, layout.secret_key, secure=False, http_client=once)
+    credentials = StaticProvider(layout.access_key, layout.secret_key)
+    client = MinioAdmin(
+        endpoint=layout.minio_endpoints[node - 1], credentials=credentials, secure=False, http_client=once
+    )
     try:
-        writable = httpx.get(f"http://{endpoint}/minio/health/cluster", timeout=2, trust_env=False)
-        client.list_buckets()
-    except (httpx.HTTPError, urllib3.exceptions.HTTPError, MinioException):
+        backend = json.loads(client.info())["backend"]
+    except (urllib3.exceptions.HTTPError, MinioException, KeyError):
         return False
-    return writable.is_success
+    running = sum(_is_listening(port) for port in layout.minio_ports)
+    return int(backend.get("onlineDisks", 0)) >= max(running, len(layout.minio_ports) // 2 + 1)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex((HOST, port)) == 0

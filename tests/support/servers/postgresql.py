@@ -19,7 +19,6 @@ shared_buffers = 64MB
 password_encryption = 'scram-sha-256'
 # Data need only survive the death of processes here, not of the machine.
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 """
 

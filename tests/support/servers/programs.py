@@ -36,11 +36,11 @@ def _postgresql() -> Path:
         return Path(on_path).resolve().parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not versions:
-        raise FileNotFoundError("PostgreSQL is not installed; run tests/servers-install.sh as root")
+        raise FileNotFoundError("PostgreSQL is not installed; run tests/support/servers/install.sh as root")
     return versions[-1].parent
 
 
 def _redis() -> Path:
     if on_path := shutil.which("redis-server"):
         return Path(on_path)
-    raise FileNotFoundError("Redis is not installed; run tests/servers-install.sh as root")
+    raise FileNotFoundError("Redis is not installed; run tests/support/servers/install.sh as root")
