@@ -224,6 +224,14 @@ async def test_a_sweep_and_a_notification_at_once_make_one_job(cluster: BatchClu
     assert len(cluster.transcriber.asked) == 1
 
 
+async def test_a_folder_with_a_long_name_is_a_user_too(cluster: BatchCluster) -> None:
+    user = "ü" * 100
+    request = await take(cluster, cluster.drop(f"incoming/{user}/talk.wav", unique(cluster, "content")))
+    assert request
+    assert request.user == user
+    await finish(cluster, request)
+
+
 async def test_an_upload_waits_for_a_worker(server: str) -> None:
     async with batch_cluster(server) as cluster:
         pass

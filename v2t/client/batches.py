@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import count, islice
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
-from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from v2t.client.connection import as_v2t_error, patiently
@@ -34,7 +34,7 @@ from v2t.domain.batches import (
 from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, JobState, TranscribeOptions
 from v2t.domain.ports import ObjectStore
 from v2t.domain.uploads import UploadRequest
-from v2t.workflows.policies import QUEUE
+from v2t.workflows.policies import QUEUE, priority_for
 from v2t.workflows.take_upload import TakeUpload
 from v2t.workflows.transcribe_batch import TranscribeBatch
 
@@ -94,7 +94,7 @@ async def submit_batch(
             task_queue=QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            priority=Priority(priority_key=priority, fairness_key=user),
+            priority=priority_for(user, priority),
         )
     except RPCError as error:
         raise as_v2t_error(error) from error
@@ -113,7 +113,7 @@ async def take_upload(
             task_queue=QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            priority=Priority(priority_key=priority, fairness_key=upload.user),
+            priority=priority_for(upload.user, priority),
         )
     except RPCError as error:
         raise as_v2t_error(error) from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.common import Priority, WorkflowIDReusePolicy
+from temporalio.common import WorkflowIDReusePolicy
 
 with workflow.unsafe.imports_passed_through():
     from v2t.domain.jobs import TranscribeRequest, TranscribeResult
-    from v2t.workflows.policies import QUEUE
+    from v2t.workflows.policies import QUEUE, priority_for
     from v2t.workflows.transcribe_file import TranscribeFile
 
 FileHandle = workflow.ChildWorkflowHandle[TranscribeFile, TranscribeResult]
@@ -37,7 +37,7 @@ async def start_file(
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
         if again
         else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-        priority=Priority(priority_key=request.priority, fairness_key=request.user),
+        priority=priority_for(request.user, request.priority),
         static_summary=_printable(request.audio.name),
     )
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -22,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
         report_key,
     )
     from v2t.domain.jobs import JobState
-    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
+    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT, priority_for
     from v2t.workflows.transcribe_group import TranscribeGroup
 
 _GROUP_STARTS = 60
@@ -114,7 +113,7 @@ class TranscribeBatch:
                     id=f"{request.batch_id}/g{request.index:06d}",
                     task_queue=QUEUE,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                    priority=Priority(priority_key=request.priority, fairness_key=request.user),
+                    priority=priority_for(request.user, request.priority),
                 )
             except WorkflowAlreadyStartedError:
                 if attempt + 1 == _GROUP_STARTS:
