@@ -177,6 +177,22 @@ def test_processes_that_open_a_new_database_and_save_at_once_leave_one_true_row_
     assert rows(url, "SELECT count(*) FROM transcriptions") == [(4 * 40 + 1,)]
 
 
+@pytest.mark.parametrize("days", [40, -40], ids=["a newer run", "an older run"])
+def test_a_save_waits_for_another_one_of_the_same_job_and_sees_it(records: SqlJobRecords, url: str, days: int) -> None:
+    other = replace(RECORD, created_at=NOW + days * DAY_SECONDS)
+    engine = create_engine(url)
+    with engine.connect() as slow:
+        slow.execute(statements.save_record("postgresql", RECORD))  # and does not commit yet
+        saver = threading.Thread(target=records.save, args=(other,))
+        saver.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_for(lambda: not saver.is_alive() or rows(url, waiting) == [(1,)], "the other save waits", seconds=30)
+        slow.commit()
+    saver.join(30)
+    engine.dispose()
+    assert records.find(JobFilter()) == [max(RECORD, other, key=lambda record: record.created_at)]
+
+
 # Loss of the server
 
 
