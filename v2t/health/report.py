@@ -86,7 +86,9 @@ def broken(
 
 def reason_of(error: BaseException) -> str:
     """The last words of a chain of errors, short."""
-    while isinstance(cause := error.__cause__ or error.__context__, BaseException):
-        error = cause
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error or type(error).__name__).splitlines()[0][:120]
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    error = causes[-1]
+    text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
+    return text.splitlines()[0][:120]

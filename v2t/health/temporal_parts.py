@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from v2t import wiring
 from v2t.domain.errors import ClusterUnreachable, ServerNotInstalled, V2TError
@@ -87,7 +87,7 @@ async def look_at_embedded(settings: Settings, embedded: Embedded) -> Sequence[P
         step = f"`v2t down` ends it; its log is {settings.standalone.folder / 'temporal.log'}"
         return [broken("server", error, f"{embedded.address} does not answer", step, required=True)]
     summary = f"{embedded.address}, namespace {settings.standalone.namespace}, process {embedded.pid}"
-    return [fine("server", summary, required=True, pid=embedded.pid), *await _look_at_queues(client)]
+    return [fine("server", summary, required=True, pid=embedded.pid), *await _look_at_queues(client, idle=False)]
 
 
 def _unreachable(address: str, error: ClusterUnreachable) -> list[Part]:
@@ -99,12 +99,16 @@ def _unreachable(address: str, error: ClusterUnreachable) -> list[Part]:
     return [broken("temporal", error, summary, step, required=True)]
 
 
-async def _look_at_queues(client: Client) -> list[Part]:
-    queues = await client.queue_facts()
+async def _look_at_queues(client: Client, *, idle: bool = True) -> list[Part]:
+    """Queues, workers together, and each of them; with `idle`, also queues that nobody polls or needs."""
+    from v2t.client.queues import queue_facts
+
+    queues = await queue_facts(client.temporal)
     now = time.time()
     workers = _workers(queues, now)
     served = {name for worker in workers for name in worker.queues}
-    parts = [_judge_queue(queue, served) for queue in queues if not queue.name.startswith(_HOST_PREFIX)]
+    shown = [queue for queue in queues if idle or queue.backlog or queue.name in served]
+    parts = [_judge_queue(queue, served) for queue in shown]
     return [*parts, _judge_workers(workers, served), *(_show_worker(worker, now) for worker in workers)]
 
 
@@ -127,7 +131,11 @@ def _judge_queue(queue: QueueFacts, served: set[str]) -> Part:
     pollers = len({poller.identity for poller in queue.pollers}) if queue.name in served else 0
     waiting = f"{queue.backlog} waiting" + (f", the oldest {queue.oldest_seconds:.0f} s" if queue.backlog else "")
     summary = f"{pollers} worker{'' if pollers == 1 else 's'}, {waiting}"
-    facts = {"pollers": pollers, "backlog": queue.backlog, "oldest_seconds": round(queue.oldest_seconds, 1)}
+    facts: dict[str, Any] = {
+        "pollers": pollers,
+        "backlog": queue.backlog,
+        "oldest_seconds": round(queue.oldest_seconds, 1),
+    }
     if queue.backlog and not pollers:
         kind = queue.name.removeprefix(_COMPUTING_PREFIX)
         step = _START_WORKER if queue.name == _BOOKKEEPING else f"start a worker with worker.kind = {kind}"
@@ -143,8 +151,8 @@ def _judge_workers(workers: Sequence[_Worker], served: set[str]) -> Part:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     facts = {"count": len(workers), "kinds": {kind: kinds.count(kind) for kind in set(kinds)}}
     if not workers:
-        return broken("workers", ClusterUnreachable, "none polls", _START_WORKER, required=True, **facts)
-    summary = f"{len(workers)} poll" + ("s" if len(workers) == 1 else "") + (f": {counts}" if counts else "")
+        return broken("workers", ClusterUnreachable, "none is at work", _START_WORKER, required=True, **facts)
+    summary = f"{len(workers)} at work" + (f": {counts}" if counts else "")
     if _BOOKKEEPING not in served:
         return broken(
             "workers", ClusterUnreachable, f"{summary}; none does bookkeeping", _START_WORKER, required=True, **facts

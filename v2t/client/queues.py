@@ -1,0 +1,75 @@
+"""What Temporal knows of task queues: who polls them, how much waits in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
+from temporalio.client import Client as TemporalClient
+from temporalio.service import RPCError
+
+from v2t.client.connection import as_v2t_error
+from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE
+
+QUEUES = (QUEUE, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE)
+"""All that a cluster shares; each machine has one of its own besides."""
+
+_TYPES = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Poller:
+    """A worker that asks a queue for work, or did so in the last minutes."""
+
+    identity: str  # <host>:<pid>:<kind>
+    last_seen_at: float  # Unix time
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """A queue as Temporal sees it now."""
+
+    name: str
+    pollers: tuple[Poller, ...]
+    backlog: int  # steps that wait, about
+    oldest_seconds: float  # how long the first of them has waited
+
+
+async def queue_facts(temporal: TemporalClient, names: Sequence[str] = QUEUES) -> list[QueueFacts]:
+    """What is known of each queue, asked at the same time. Raises ClusterUnreachable."""
+    try:
+        return list(await asyncio.gather(*(_describe(temporal, name) for name in names)))
+    except RPCError as error:
+        raise as_v2t_error(error) from error
+
+
+async def _describe(temporal: TemporalClient, name: str) -> QueueFacts:
+    kinds = await asyncio.gather(*(_ask(temporal, name, kind) for kind in _TYPES))
+    pollers: dict[str, Poller] = {}
+    for poller in (_poller(info) for kind in kinds for info in kind.pollers):
+        known = pollers.get(poller.identity)
+        if known is None or poller.last_seen_at > known.last_seen_at:
+            pollers[poller.identity] = poller
+    return QueueFacts(
+        name=name,
+        pollers=tuple(sorted(pollers.values(), key=lambda poller: poller.identity)),
+        backlog=sum(kind.stats.approximate_backlog_count for kind in kinds),
+        oldest_seconds=max(kind.stats.approximate_backlog_age.ToNanoseconds() for kind in kinds) / 1e9,
+    )
+
+
+async def _ask(temporal: TemporalClient, name: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+    request = DescribeTaskQueueRequest(
+        namespace=temporal.namespace, task_queue=TaskQueue(name=name), task_queue_type=kind, report_stats=True
+    )
+    return await temporal.workflow_service.describe_task_queue(request)
+
+
+def _poller(info: PollerInfo) -> Poller:
+    version = info.deployment_options.build_id or info.worker_version_capabilities.build_id
+    return Poller(info.identity, info.last_access_time.ToNanoseconds() / 1e9, version)
