@@ -62,7 +62,7 @@ def cached_store(folder: Path, seconds: float = 0.0, limit_bytes: int = LIMIT_BY
 
 
 def process(*arguments: str | Path, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start this module as another process: a verb, the folder and a key; it says a line when it is at its work."""
+    """Start this module as another process: a verb, the folder and keys; it says a line when it is at its work."""
     return subprocess.Popen(
         [*before, sys.executable, "-m", "support.caches", *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -83,10 +83,12 @@ def end(running: subprocess.Popen[str]) -> None:
     assert running.returncode == 0
 
 
-def _main(verb: str, folder: Path, key: str) -> None:
+def _main(verb: str, folder: Path, key: str, *more: str) -> None:
     if verb == "fetch":
-        with cached_store(folder, seconds=0.3).open_file(key) as path:
-            print(hashlib.sha256(path.read_bytes()).hexdigest())
+        store = cached_store(folder, seconds=0.0 if more else 0.3)
+        for each in (key, *more):
+            with store.open_file(each) as path:
+                print(hashlib.sha256(path.read_bytes()).hexdigest())
         return
     if verb == "die":  # in the middle of a fetch, when told so
         cache = disk_cache(folder)
@@ -109,4 +111,4 @@ def _main(verb: str, folder: Path, key: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    _main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -250,7 +250,8 @@ class CachedObjectStore:
         except OSError as error:
             self._disk_fails(self._disk, error, size_bytes)
             return None
-        self._disk_failed = False
+        if result:  # it gave or took an object
+            self._disk_failed = False
         return result
 
     def _disk_fails(self, disk: DiskCache, error: OSError, size_bytes: int) -> None:

@@ -71,12 +71,12 @@ class RedisCache:
     def get(self, key: str) -> tuple[bytes, str] | None:
         """An object and its etag, or None. What is not whole, or belongs to another key, is no object."""
         packed = self._ask(lambda redis: redis.get(_PREFIX + key))
-        return _unpacked(key, packed) if isinstance(packed, bytes) else None
+        return unpack(key, packed) if isinstance(packed, bytes) else None
 
     def put(self, key: str, data: bytes, etag: str = "") -> None:
         """Keep an object, if it is small enough."""
         if len(data) <= self.object_bytes:
-            packed = _packed(key, data, etag)
+            packed = pack(key, data, etag)
             self._ask(lambda redis: redis.set(_PREFIX + key, packed, ex=self._ttl_seconds))
 
     def discard(self, keys: Sequence[str]) -> None:
@@ -146,14 +146,15 @@ def _check(url: str) -> None:
         raise ConfigurationError("cache.redis_url is not a URL such as redis://:password@host:6379/0; check it")
 
 
-def _packed(key: str, data: bytes, etag: str) -> bytes:
-    """Digest, length of the etag, etag, content; the digest covers the key too."""
+def pack(key: str, data: bytes, etag: str) -> bytes:
+    """An object as it stands in Redis: digest, length of the etag, etag, content; the digest covers the key too."""
     name = etag.encode()
     body = len(name).to_bytes(2, "big") + name + data
     return _digest(key, body) + body
 
 
-def _unpacked(key: str, packed: bytes) -> tuple[bytes, str] | None:
+def unpack(key: str, packed: bytes) -> tuple[bytes, str] | None:
+    """Content and etag, or None where it is not a whole object of this key."""
     digest, body = packed[:_DIGEST_BYTES], packed[_DIGEST_BYTES:]
     if len(body) < 2 or digest != _digest(key, body):
         return None
