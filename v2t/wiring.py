@@ -14,6 +14,7 @@ from v2t.domain.ports import JobFilter, JobRecords, ObjectStore
 if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
+    from v2t.db.records import SqlJobRecords
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.minio import MinioObjectStore
     from v2t.storage.minio_client import Buckets, StoreAccount
@@ -171,9 +172,9 @@ class LazyJobRecords:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._opened: JobRecords | None = None
+        self._opened: SqlJobRecords | None = None
 
-    def open(self) -> JobRecords:
+    def open(self) -> SqlJobRecords:
         """The opened records. Raises StorageError, RecordsUnreachable, ConfigurationError."""
         with self._lock:
             if self._opened is None:
@@ -219,3 +220,7 @@ class LazyJobRecords:
     def delete(self, job_ids: Sequence[str]) -> None:
         """As JobRecords."""
         self.open().delete(job_ids)
+
+    def ensure_partitions(self, now: float) -> None:
+        """Make the partitions of the coming months, as seen from a Unix time."""
+        self.open().ensure_partitions(now)
