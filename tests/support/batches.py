@@ -26,7 +26,7 @@ from v2t.client.running import TemporalJobs
 from v2t.domain.batches import BatchItem, BatchResult, FileOutcome, UploadRef
 from v2t.domain.errors import V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest
-from v2t.domain.ports import AudioTools
+from v2t.domain.ports import AudioTools, JobRecords, ObjectStore
 from v2t.testing import FakeAudioTools, MemoryJobRecords, MemoryObjectStore
 from v2t.worker.runtime import running_workers
 from v2t.worker.steps import Steps
@@ -41,8 +41,8 @@ class BatchCluster:
 
     client: Client
     transcriber: ScriptedTranscriber
-    store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
-    records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
+    store: ObjectStore = field(default_factory=MemoryObjectStore)
+    records: JobRecords = field(default_factory=MemoryJobRecords)
     options: TranscribeOptions = field(
         default_factory=lambda: TranscribeOptions(provider="scripted", language="en", prompt=uuid.uuid4().hex)
     )
@@ -113,11 +113,14 @@ async def batch_cluster(
     slots: int = 8,
     page: int = 3,
     audio_tools: AudioTools | None = None,
-    store: MemoryObjectStore | None = None,
+    store: ObjectStore | None = None,
+    records: JobRecords | None = None,
 ) -> AsyncIterator[BatchCluster]:
     """A client of the server at `address`, and a worker that reads uploads and records in pages of `page`."""
     client = await Client.connect(address, NAMESPACE)
-    cluster = BatchCluster(client, ScriptedTranscriber(answer), store or MemoryObjectStore())
+    cluster = BatchCluster(
+        client, ScriptedTranscriber(answer), store or MemoryObjectStore(), records or MemoryJobRecords()
+    )
     async with batch_worker(cluster, slots=slots, page=page, audio_tools=audio_tools):
         yield cluster
 
