@@ -38,6 +38,7 @@ _PATIENCE_SECONDS = 6.0
 _CONNECTIONS = 32
 
 _NO_CONNECTION = (ConnectTimeoutError, NewConnectionError, SSLError)
+_TLS_REFUSED = frozenset({"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST"})
 _UNAVAILABLE = (500, 502, 503, 504)
 
 _Meaning = tuple[frozenset[str], type[V2TError], str]
@@ -145,12 +146,17 @@ class _Patience(Retry):
         """What may still be tried after this failure. Raises MaxRetryError when that is nothing."""
         now = time.monotonic()
         began = self._first_failure or now
-        left = self
-        if isinstance(error, _NO_CONNECTION) and now - began >= _PATIENCE_SECONDS:
-            left = self.new(total=0)
+        waited = isinstance(error, _NO_CONNECTION) and now - began >= _PATIENCE_SECONDS
+        left = self.new(total=0) if waited or _is_hopeless(error) else self
         following = super(_Patience, left).increment(method, url, response, error, _pool, _stacktrace)
         following._first_failure = began  # noqa: SLF001 - its own
         return following
+
+
+def _is_hopeless(error: Exception | None) -> bool:
+    """Whether it is a failure of TLS that time does not mend, as an end of the connection in between may be."""
+    cause = error.args[0] if isinstance(error, SSLError) and error.args else None
+    return getattr(cause, "reason", "") in _TLS_REFUSED
 
 
 def open_client(account: StoreAccount) -> Minio:
