@@ -1,0 +1,103 @@
+"""`v2t cluster scale`: as many workers on this machine as the queue calls for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from v2t.cli.output import Result, leave_at_once, returns_result, say
+from v2t.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from v2t.cluster.instances import LocalProcesses
+    from v2t.cluster.scaler import Step
+    from v2t.cluster.scaling import Limits
+    from v2t.config import Settings
+
+
+@click.command("scale")
+@click.option("--min", "least", default=1, show_default=True, type=click.IntRange(0), help="Workers that always run.")
+@click.option("--max", "most", default=0, type=click.IntRange(0), help="Workers at most; 0: one a core.")
+@click.option(
+    "--every",
+    "every_seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds between looks.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--once", is_flag=True, help="Look once, say what would be done, and end.")
+@returns_result
+def command(least: int, most: int, every_seconds: float, dry_run: bool, once: bool) -> Result:
+    """Run workers on this machine, more when much waits and fewer when little does, until Ctrl-C.
+
+    It looks at the queue of this machine's kind of worker (`worker.kind`). Workers that end finish what
+    they compute, within `worker.drain_seconds`; those that die are replaced. All end with this command.
+
+    \b
+    Examples:
+      v2t cluster scale --max 4
+      v2t cluster scale --once --json
+    """
+    from v2t.cluster.scaling import Limits
+    from v2t.config import load_settings
+
+    settings = load_settings()
+    most = most or max(least, len(os.sched_getaffinity(0)) // settings.engine.threads, 1)
+    if least > most:
+        raise UsageError(f"--min {least} is above --max {most}")
+    limits = Limits(least=least, most=most)
+    if once:
+        return _as_result(asyncio.run(_look_once(settings, limits)))
+    asyncio.run(_serve(settings, limits, every_seconds, dry_run=dry_run))
+    return Result(data={"ended": True}, lines=["All workers have ended." if not dry_run else "Nothing was changed."])
+
+
+async def _look_once(settings: Settings, limits: Limits) -> Step:
+    from v2t import wiring
+    from v2t.cluster.scaler import Scaler, observe_queue
+
+    client = await wiring.connect_client(settings)
+    scaler = Scaler(
+        lambda: observe_queue(client, settings.worker.kind), _own_workers(settings), limits, say, dry_run=True
+    )
+    return await scaler.step()
+
+
+async def _serve(settings: Settings, limits: Limits, every_seconds: float, *, dry_run: bool) -> None:
+    from v2t import wiring
+    from v2t.cluster.scaler import Scaler, observe_queue
+
+    ended = asyncio.Event()
+
+    def end() -> None:
+        if ended.is_set():
+            leave_at_once()
+        ended.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    client = await wiring.connect_client(settings)
+    scaler = Scaler(
+        lambda: observe_queue(client, settings.worker.kind), _own_workers(settings), limits, say, dry_run=dry_run
+    )
+    await scaler.run(ended, every_seconds)
+
+
+def _own_workers(settings: Settings) -> LocalProcesses:
+    """The workers of this machine, none of them started yet."""
+    from v2t.cluster.instances import LocalProcesses
+
+    return LocalProcesses(settings.cache.folder / "workers", settings.worker.drain_seconds, say)
+
+
+def _as_result(step: Step) -> Result:
+    data = {"wanted": step.decision.wanted, "reason": step.decision.reason, "load": asdict(step.load)}
+    return Result(data=data, lines=[f"{step.decision.wanted} workers: {step.decision.reason}"])

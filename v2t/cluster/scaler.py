@@ -1,0 +1,137 @@
+"""The service that keeps as many workers on a host as the queue calls for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from v2t.client import Client
+from v2t.cluster.instances import Instance, Instances
+from v2t.cluster.scaling import Decision, History, Limits, Load, decide
+from v2t.domain.errors import ConnectionFailed
+from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE
+
+_QUEUES = {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "memory": MEMORY_QUEUE, "remote": REMOTE_QUEUE}
+_FRESH_SECONDS = 60.0
+"""A poller that was not seen for longer has gone."""
+
+Observe = Callable[[], Awaitable[Load]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one look came to."""
+
+    load: Load
+    running: int
+    decision: Decision
+
+
+class Scaler:
+    """Looks, decides, starts and ends workers.
+
+    Args:
+        observe: what waits; raises ConnectionFailed while nobody can say.
+        instances: the workers of this host.
+        limits: how many, and how hasty.
+        announce: told of each change in one line.
+        dry_run: only say what would be done.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        observe: Observe,
+        instances: Instances,
+        limits: Limits,
+        announce: Callable[[str], None],
+        *,
+        dry_run: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._observe = observe
+        self._instances = instances
+        self._limits = limits
+        self._announce = announce
+        self._dry_run = dry_run
+        self._clock = clock
+        self._history = History()
+        self._wanted = limits.least
+        self._told = ""
+
+    async def run(self, ended: asyncio.Event, every_seconds: float) -> None:
+        """Look again and again until `ended` is set; then drain what was started."""
+        try:
+            while not ended.is_set():
+                try:
+                    await self.step()
+                except ConnectionFailed as error:
+                    self._tell(f"nothing changes: {error.message}")
+                    await self._replace_dead()
+                try:
+                    await asyncio.wait_for(ended.wait(), every_seconds)
+                except TimeoutError:
+                    continue
+        finally:
+            await self._instances.close()
+
+    async def step(self) -> Step:
+        """Look once, and act. Raises ConnectionFailed."""
+        load = await self._observe()
+        alive = await self._replace_dead()
+        load = replace(
+            load,
+            used_slots=sum(one.used_slots for one in alive),
+            total_slots=sum(one.total_slots for one in alive),
+        )
+        known = [one.total_slots for one in alive if one.total_slots]
+        decision, self._history = decide(
+            load,
+            self._wanted,
+            self._limits,
+            self._history,
+            self._clock(),
+            slots_a_worker=max(known, default=1),
+        )
+        if decision.wanted != self._wanted:
+            self._tell(f"{decision.wanted} workers instead of {self._wanted}: {decision.reason}")
+        self._wanted = decision.wanted
+        if not self._dry_run:
+            await self._bring_about(alive)
+        return Step(load, len(alive), decision)
+
+    async def _replace_dead(self) -> Sequence[Instance]:
+        """Those that run, after as many were started as are missing."""
+        alive = await self._instances.running()
+        if self._dry_run or len(alive) >= self._wanted:
+            return alive
+        for _ in range(self._wanted - len(alive)):
+            await self._instances.start()
+        return await self._instances.running()
+
+    async def _bring_about(self, alive: Sequence[Instance]) -> None:
+        for _ in range(self._wanted - len(alive)):
+            await self._instances.start()
+        # the idle ones first, and among them the youngest
+        leaving = sorted(reversed(alive), key=lambda one: one.used_slots)[: max(0, len(alive) - self._wanted)]
+        for instance in leaving:
+            await self._instances.stop(instance.name)
+
+    def _tell(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self._announce(line)
+
+
+async def observe_queue(client: Client, kind: str) -> Load:
+    """What waits for workers of a kind. Raises ClusterUnreachable."""
+    name = _QUEUES[kind]
+    now = time.time()
+    for queue in await client.queue_facts():
+        if queue.name == name:
+            fresh = [one for one in queue.pollers if now - one.last_seen_at < _FRESH_SECONDS]
+            hosts = {one.identity.partition(":")[0] for one in fresh}
+            return Load(queue.backlog, queue.oldest_seconds, max(1, len(hosts)))
+    return Load()
