@@ -10,6 +10,8 @@ from support.buckets import new_store
 
 from v2t.domain.errors import InputNotFound, ObjectMissing
 from v2t.domain.ports import ObjectStore
+from v2t.storage.cache import CachedObjectStore
+from v2t.storage.disk_cache import DiskCache
 from v2t.storage.objects import DirectoryObjectStore
 from v2t.testing import MemoryObjectStore
 
@@ -18,6 +20,7 @@ from v2t.testing import MemoryObjectStore
     params=[
         "directory",
         "memory",
+        "cached",
         pytest.param("minio", marks=[pytest.mark.servers, pytest.mark.xdist_group("servers")]),
     ]
 )
@@ -26,6 +29,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
         return DirectoryObjectStore(tmp_path / "objects")
     if request.param == "memory":
         return MemoryObjectStore()
+    if request.param == "cached":
+        return CachedObjectStore(MemoryObjectStore(), DiskCache(tmp_path / "cache", 1 << 20))
     return new_store(request.getfixturevalue("servers"), tmp_path / "scratch")
 
 

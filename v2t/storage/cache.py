@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}"
 _FOLDER = re.compile(rf"({_NAME}/)+")
 _RECORDING = re.compile(r"audio/([0-9a-f]{64})")
-_ON_DISK = re.compile(rf"audio/[0-9a-f]{{64}}|t-{_NAME}/chunks/{_NAME}\.wav|models(/{_NAME})+")
+_ON_DISK = re.compile(rf"(audio|models)(/{_NAME})+|t-{_NAME}/chunks/{_NAME}\.wav")
 _CHUNK_RESULT = re.compile(rf"t-{_NAME}/chunks/{_NAME}\.json")
 _TRANSCRIPT = re.compile(rf"t-{_NAME}/transcript\.json")
 
@@ -46,7 +46,7 @@ class CachedObjectStore:
         store: what is cached.
         disk: this host's disk cache, or None.
         redis: the cluster's Redis, or None.
-        metered: keep metrics, which costs a tenth of a second at the first object.
+        metered: keep metrics; their library takes a tenth of a second to load, which a short command can do without.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class CachedObjectStore:
         """
         keep = self._on_disk(key) and self._fits(source)
         self._store.put_file(key, source, move=move and not keep, on_bytes=on_bytes)
-        self._forget_in_redis([key])
+        if not _RECORDING.fullmatch(key):  # which is the same whoever stores it
+            self._forget_in_redis([key])
         if keep:
             self._keep(key, source, move=move)
             if move:

@@ -188,9 +188,8 @@ class DiskCache:
         suffix = Path(key).suffix if _SUFFIX.fullmatch(Path(key).suffix) else ""
         final = self._entries / key / f"{digest}-{_etag_name(etag)}{suffix}"
         with self._locked():
-            for other in self._files_of(key):
-                if other != final:
-                    self._unlink(other)
+            for old in self._files_of(key):
+                self._unlink(old)
             if not self._make_room(size):
                 return None
             # Counted before it stands there: a process that dies in between leaves a number too high, never too low.
