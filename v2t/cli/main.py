@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("v2t.cli.models:group", "List, pull, verify and remove speech models."),
     "config": ("v2t.cli.config:group", "Show, write and check the settings."),
     "worker": ("v2t.cli.worker:group", "Do the work of a cluster on this machine."),
+    "cluster": ("v2t.cli.cluster:group", "Set up the servers and machines of a cluster."),
     "up": ("v2t.cli.service:up", "Keep the embedded cluster running."),
     "down": ("v2t.cli.service:down", "End the embedded cluster."),
     "completion": ("v2t.cli.completion:command", "Print the shell's completion script."),

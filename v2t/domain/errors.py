@@ -7,6 +7,7 @@ V2TError                     1  failed
 │   ├── UnknownModel            no such entry in the model catalogue
 │   ├── UnknownLanguage         not a language Whisper knows
 │   ├── UnknownProvider         no such provider
+│   ├── UnknownProgram          no such third-party program in the lock
 │   └── JobNotFound             no job with this id
 ├── AudioError               1  the file's content cannot be transcribed
 │   ├── EmptyInput              zero bytes, or no decodable sample
@@ -25,6 +26,7 @@ V2TError                     1  failed
 │   ├── EngineNotInstalled      an optional speech engine is missing
 │   ├── ModelCorrupted          a model file fails its checksum
 │   ├── ServerNotInstalled      no Temporal development server found
+│   ├── ProgramCorrupted        a third-party program is not the one of the lock
 │   └── CredentialsRefused      a server does not accept the account or its secret
 ├── ProviderError            4  a speech engine or service failed
 │   ├── EngineCrashed           its process died
@@ -36,7 +38,8 @@ V2TError                     1  failed
     ├── StoreUnreachable        the object store does not answer
     ├── RecordsUnreachable      the database does not answer
     ├── PortInUse               the address is taken by another program
-    └── ModelUnavailable        no source could deliver the model
+    ├── ModelUnavailable        no source could deliver the model
+    └── ProgramUnavailable      a third-party program cannot be downloaded or built
 
 The class name is the code that crosses the Temporal wire and stands in `--json`:
 renaming a class is a wire change. A class docstring is the message used when none is given.
@@ -95,6 +98,10 @@ class UnknownLanguage(UsageError):
 
 class UnknownProvider(UsageError):
     """There is no such provider."""
+
+
+class UnknownProgram(UsageError):
+    """There is no such program; `v2t cluster artifacts list` shows those there are."""
 
 
 class JobNotFound(UsageError):
@@ -185,6 +192,10 @@ class CredentialsRefused(ConfigurationError):
     """A server refused the account or its secret; check them in the settings."""
 
 
+class ProgramCorrupted(ConfigurationError):
+    """A third-party program is not the one of the lock; `v2t cluster artifacts fetch` brings it anew."""
+
+
 class ProviderError(V2TError):
     """The speech engine failed."""
 
@@ -235,6 +246,12 @@ class PortInUse(ConnectionFailed):
 
 class ModelUnavailable(ConnectionFailed):
     """No source could deliver the model."""
+
+    retryable = False
+
+
+class ProgramUnavailable(ConnectionFailed):
+    """A third-party program cannot be downloaded or built."""
 
     retryable = False
 

@@ -184,4 +184,8 @@ def end_keeper(pid: int, folder: Path) -> None:
 
 
 def _without_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("V2T_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("V2T_") or name.startswith("V2T_ARTIFACTS")
+    }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from v2t.cluster.artifacts import Artifacts, default_folder, this_architecture
+from v2t.cluster.lock import read_lock
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,20 @@ class Programs:
 
 
 def find_programs() -> Programs:
-    """Find PostgreSQL and Redis as the distribution installs them, and gather the others."""
-    gathered = Path("/tmp/gobuild")
+    """Find PostgreSQL and Redis as the distribution installs them, and gather the others, which at first takes long."""
+    artifacts = Artifacts(read_lock(), default_folder())
+    architecture = this_architecture()
+
+    def gather(name: str) -> Path:
+        (found,) = artifacts.fetch(architecture, lambda step: print(f"servers: {step}", file=sys.stderr), name)
+        return found.path
+
     return Programs(
         postgresql=_postgresql(),
         redis=_redis(),
-        temporal=gathered / "temporal/server",
-        temporal_sql_tool=gathered / "sql/sql",
-        minio=gathered / "minio/minio",
+        temporal=gather("temporal"),
+        temporal_sql_tool=gather("temporal-sql-tool"),
+        minio=gather("minio"),
     )
 
 

@@ -1,0 +1,120 @@
+"""`v2t cluster`: what an operator does with the servers and machines of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from v2t.cli.output import Result, as_table, returns_result, say
+from v2t.cli.prepare import command as prepare
+from v2t.domain.errors import ProgramCorrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from v2t.cluster.artifacts import Artifact, Artifacts
+
+_ARCHITECTURES = ("amd64", "arm64")  # v2t.cluster.lock's, which is not loaded for --help
+
+
+@click.group("cluster")
+def group() -> None:
+    """Set up the servers and machines of a cluster."""
+
+
+group.add_command(prepare)
+
+
+@group.group("artifacts")
+def artifacts() -> None:
+    """Gather the third-party programs of a cluster on this machine."""
+
+
+def _of_artifacts(function: Callable[..., Result]) -> Callable[..., Result]:
+    for option in (
+        click.option("--only", default="", metavar="NAME", help="Only this program."),
+        click.option("--arch", type=click.Choice(_ARCHITECTURES), help="Default: this machine's."),
+        click.option("--folder", type=click.Path(path_type=Path), help="Default: $V2T_ARTIFACTS, or the user's cache."),
+        click.option(
+            "--sources",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            envvar="V2T_ARTIFACTS_SOURCES",
+            help="YAML with entries that replace those of the lock.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@artifacts.command("fetch")
+@_of_artifacts
+@returns_result
+def fetch(only: str, arch: str | None, folder: Path | None, sources: Path | None) -> Result:
+    """Bring what is missing or damaged: download it, or build it from its Go module.
+
+    \b
+    Examples:
+      v2t cluster artifacts fetch
+      v2t cluster artifacts fetch --only minio --arch arm64
+    """
+    from v2t.cluster.artifacts import this_architecture
+
+    found = _open(folder, sources).fetch(arch or this_architecture(), say, only)
+    return Result(data=_data(found), lines=[f"{item.program.name} is at {item.path}" for item in found])
+
+
+@artifacts.command("verify")
+@_of_artifacts
+@returns_result
+def verify(only: str, arch: str | None, folder: Path | None, sources: Path | None) -> Result:
+    """Read what was gathered, and compare it with the lock and its checksums."""
+    from v2t.cluster.artifacts import State, this_architecture
+
+    found = _open(folder, sources).look(arch or this_architecture(), only)
+    wrong = [item for item in found if item.state is not State.WHOLE]
+    errors = tuple(
+        ProgramCorrupted(f"{item.program.name} is {item.state}; `v2t cluster artifacts fetch` brings it")
+        for item in wrong
+    )
+    lines = [f"{item.program.name} {item.program.version} is whole" for item in found if item not in wrong]
+    return Result(data=_data(found), lines=lines, errors=errors)
+
+
+@artifacts.command("list")
+@_of_artifacts
+@returns_result
+def list_artifacts(only: str, arch: str | None, folder: Path | None, sources: Path | None) -> Result:
+    """Show the programs, their versions and licences, and which are here."""
+    from v2t.cluster.artifacts import this_architecture
+
+    found = _open(folder, sources).look(arch or this_architecture(), only)
+    rows = [
+        (item.program.name, item.program.version, item.program.licence, item.state.value, item.program.source)
+        for item in found
+    ]
+    return Result(data=_data(found), lines=as_table(("PROGRAM", "VERSION", "LICENCE", "STATE", "SOURCE"), rows))
+
+
+def _open(folder: Path | None, sources: Path | None) -> Artifacts:
+    from v2t.cluster.artifacts import Artifacts, default_folder
+    from v2t.cluster.lock import read_lock
+
+    return Artifacts(read_lock(sources), folder or default_folder())
+
+
+def _data(found: Sequence[Artifact]) -> dict[str, list[dict[str, str]]]:
+    rows = [
+        {
+            "name": item.program.name,
+            "version": item.program.version,
+            "licence": item.program.licence,
+            "architecture": item.architecture,
+            "source": item.program.source,
+            "path": str(item.path),
+            "state": item.state.value,
+        }
+        for item in found
+    ]
+    return {"artifacts": rows}

@@ -1,0 +1,171 @@
+"""The one lock of third-party programs, `roles/artifacts/vars/main.yml`: which, in which version, and from where."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from v2t.domain.errors import ConfigurationError, UnknownProgram
+
+ARCHITECTURES = ("amd64", "arm64")
+"""As Go names them."""
+
+_LOOSE = re.compile(r"latest|master|main|head", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class GoModule:
+    """A program that Go builds."""
+
+    module: str
+    package: str
+    sum: str
+    """The module's hash as sum.golang.org has it."""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A file to download; `member` names the program in it, where it is an archive."""
+
+    url: str
+    size_bytes: int
+    sha256: str
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One entry: it has exactly one of `go`, `downloads` and `path`."""
+
+    name: str
+    version: str
+    licence: str
+    binary: str
+    go: GoModule | None = None
+    downloads: Mapping[str, Release] = field(default_factory=dict)
+    path: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for a person."""
+        if self.go:
+            return f"go {self.go.package}"
+        return self.path or next(iter(self.downloads.values())).url
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that decides what the program is."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file of the package index."""
+
+    platform: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoToolchain:
+    """What Go modules are built with: an installed Go from `minimum` on, else the wheel of `package`."""
+
+    minimum: str
+    package: str
+    version: str
+    licence: str
+    wheels: Mapping[str, Wheel]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """All of it; the programs are sorted by name."""
+
+    programs: tuple[Program, ...]
+    toolchain: GoToolchain
+
+    def find(self, name: str) -> Program:
+        """The program of this name.
+
+        Raises:
+            UnknownProgram: there is none.
+        """
+        for program in self.programs:
+            if program.name == name:
+                return program
+        raise UnknownProgram(f"there is no program {name!r} in the lock: {', '.join(p.name for p in self.programs)}")
+
+
+def lock_path() -> Path:
+    """The lock of this installation: in the wheel, or in the working tree."""
+    package = Path(__file__).parents[1]
+    shipped = package / "share" / "roles"
+    roles = shipped if shipped.exists() else package.parent / "roles"
+    return roles / "artifacts" / "vars" / "main.yml"
+
+
+def read_lock(sources: Path | None = None) -> Lock:
+    """The lock of this installation, with the entries of `sources` in place of its own.
+
+    Raises:
+        ConfigurationError: one of the two files cannot be read, or says something that is not valid.
+    """
+    try:
+        own = lock_path().read_text(encoding="utf-8")
+        replaced = sources.read_text(encoding="utf-8") if sources else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the list of programs cannot be read: {error}") from error
+    return parse_lock(own, replaced)
+
+
+def parse_lock(text: str, sources: str = "") -> Lock:
+    """Read the lock, and entries that replace those of the same name.
+
+    Raises:
+        ConfigurationError: an entry is not valid; the message says which.
+    """
+    document = _load(text)
+    entries = {entry["name"]: entry for entry in document["artifacts_programs"]}
+    entries |= {entry["name"]: entry for entry in _load(sources).get("artifacts_programs", ())}
+    programs = tuple(_program(entries[name]) for name in sorted(entries))
+    tool = document["artifacts_go"]
+    wheels = {architecture: Wheel(**wheel) for architecture, wheel in tool["wheels"].items()}
+    return Lock(programs, GoToolchain(**{**tool, "wheels": wheels}))
+
+
+def _load(text: str) -> dict[str, Any]:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigurationError("PyYAML is not installed; `pip install 'v2t[cluster]'` installs it") from error
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"the list of programs is not YAML: {' '.join(str(error).split())}") from error
+    entries = document.get("artifacts_programs", ()) if isinstance(document, dict) else None
+    if entries is None or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
+        raise ConfigurationError("the list of programs must have `artifacts_programs`, and each of them a name")
+    return document
+
+
+def _program(entry: dict[str, Any]) -> Program:
+    name = entry["name"]
+    try:
+        go = GoModule(**{**entry["go"], "tags": tuple(entry["go"].get("tags", ()))}) if "go" in entry else None
+        downloads = {key: Release(**value) for key, value in entry.get("downloads", {}).items()}
+        program = Program(**{**entry, "go": go, "downloads": downloads})
+    except (TypeError, AttributeError) as error:
+        raise ConfigurationError(f"the entry of {name} in the list of programs is not valid: {error}") from error
+    if (go is not None) + bool(downloads) + bool(program.path) != 1:
+        raise ConfigurationError(f"the entry of {name} needs exactly one of `go`, `downloads` and `path`")
+    if _LOOSE.fullmatch(str(program.version)):
+        raise ConfigurationError(f"the entry of {name} needs an exact version, and {program.version} is none")
+    if any("/" in part or part in {"", ".", ".."} for part in (name, program.binary)):
+        raise ConfigurationError(f"the entry of {name} needs a plain file name as name and binary")
+    return program
