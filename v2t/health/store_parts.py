@@ -85,7 +85,7 @@ def _judge_store(settings: Settings, client: Minio, pool: Any) -> Part:
     nodes = _nodes(settings, pool)
     facts: dict[str, Any] = {"write_quorum": quorum, "missing_buckets": missing, **nodes.facts}
     if {storage.audio_bucket, storage.transcripts_bucket} & set(missing):
-        step = "a worker makes them at its start, if its account may; start one, or make them by hand"
+        step = "`v2t cluster prepare` makes them"
         summary = f"{storage.endpoint} has no bucket {', '.join(missing)}"
         return broken(_STORE, ConfigurationError, summary, step, required=True, **facts)
     summary = ", ".join([storage.endpoint, *_describe(nodes, quorum)])
@@ -96,7 +96,7 @@ def _judge_store(settings: Settings, client: Minio, pool: Any) -> Part:
     if nodes.total_bytes and nodes.free_bytes < _SCARCE * nodes.total_bytes:
         return weak(_STORE, f"{summary}: nearly full", "add drives, or set retention.*", required=True, **facts)
     if missing:
-        step = "a worker makes them at its start, if its account may"
+        step = "`v2t cluster prepare` makes it"
         return weak(_STORE, f"{summary}, no bucket {', '.join(missing)}", step, required=True, **facts)
     return fine(_STORE, summary, required=True, **facts)
 
