@@ -139,7 +139,7 @@ class LocalProcesses:
         with suppress(ProcessLookupError):
             os.kill(process.service.pid, signal.SIGTERM)
         deadline = time.monotonic() + self._drain_seconds + _AFTER_DRAIN_SECONDS
-        while process.service.exit_code is None and time.monotonic() < deadline:
+        while process.service.exit_code is None and time.monotonic() < deadline:  # noqa: ASYNC110 - as in Service
             await asyncio.sleep(_POLL_SECONDS)
         await process.service.stop()
 

@@ -115,8 +115,9 @@ class Scaler:
         for _ in range(self._wanted - len(alive)):
             await self._instances.start()
         # the idle ones first, and among them the youngest
-        leaving = sorted(reversed(alive), key=lambda one: one.used_slots)[: max(0, len(alive) - self._wanted)]
-        for instance in leaving:
+        youngest_first = list(reversed(alive))
+        leaving = sorted(youngest_first, key=lambda one: one.used_slots)
+        for instance in leaving[: max(0, len(alive) - self._wanted)]:
             await self._instances.stop(instance.name)
 
     def _tell(self, line: str) -> None:

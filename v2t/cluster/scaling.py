@@ -51,8 +51,8 @@ def decide(
 ) -> tuple[Decision, History]:
     """Decide, and what to remember for the next time.
 
-    It grows by what the backlog calls for, at most twofold at once, and shrinks one by one. Between "too much waits" and
-    "the rest could do it" nothing changes, so that a constant load comes to a constant number.
+    It grows by what the backlog calls for, at most twofold at once, and shrinks one by one. Between "too much waits"
+    and "the rest could do it" nothing changes, so that a constant load comes to a constant number.
 
     Args:
         load: as it is now.

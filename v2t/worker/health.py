@@ -21,6 +21,7 @@ from v2t.domain.errors import PortInUse
 _CONNECTIONS = 64
 """More are answered with 503: whoever watches needs one or two."""
 
+_WAITING_CONNECTIONS = 128
 _KEEP_ALIVE_SECONDS = 5
 _END_SECONDS = 2
 _HEAD_BYTES = 16_384
@@ -129,6 +130,7 @@ def _listen(address: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
+        listener.listen(_WAITING_CONNECTIONS)
     except OSError as error:
         listener.close()
         raise PortInUse(

@@ -20,6 +20,7 @@ from v2t.domain.errors import ClusterUnreachable
 
 LIMITS = Limits(least=1, most=8, grow_seconds=15, shrink_seconds=300)
 NOW = 1000.0
+NO_HISTORY = History()
 CALM = History(changed_at=0.0, calm_since=100.0)
 LOADS = st.builds(
     Load,
@@ -32,7 +33,7 @@ LOADS = st.builds(
 HISTORIES = st.builds(History, st.floats(-1e6, NOW), st.floats(-1e6, NOW) | st.just(math.inf))
 
 
-def wanted(load: Load, running: int, history: History = History(), limits: Limits = LIMITS, slots: int = 1) -> int:
+def wanted(load: Load, running: int, history: History = NO_HISTORY, limits: Limits = LIMITS, slots: int = 1) -> int:
     return decide(load, running, limits, history, NOW, slots_a_worker=slots)[0].wanted
 
 
