@@ -9,6 +9,7 @@ import click
 
 from v2t.cli.output import Result, as_table, returns_result, say
 from v2t.cli.prepare import command as prepare
+from v2t.cli.scale import command as scale
 from v2t.domain.errors import ProgramCorrupted
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def group() -> None:
 
 
 group.add_command(prepare)
+group.add_command(scale)
 
 
 @group.group("artifacts")
