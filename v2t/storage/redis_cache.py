@@ -121,7 +121,6 @@ class RedisCache:
     def _client(self) -> Redis:
         with self._opening:
             if self._redis is None:
-                from redis import ConnectionError as NotConnected
                 from redis import Redis
                 from redis.backoff import NoBackoff
                 from redis.retry import Retry
@@ -130,8 +129,7 @@ class RedisCache:
                     self._url,
                     socket_timeout=self._timeout_seconds,
                     socket_connect_timeout=self._timeout_seconds,
-                    # once more at once, because a connection kept from before a restart of the server is dead
-                    retry=Retry(NoBackoff(), 1, supported_errors=(NotConnected,)),
+                    retry=Retry(NoBackoff(), 0),
                 )
             return self._redis
 
