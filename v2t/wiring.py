@@ -27,12 +27,12 @@ _KILOBYTE = 1024
 
 def open_store(settings: Settings) -> ObjectStore:
     """The object store: the cluster's, its small objects also from Redis, or a folder of this machine."""
-    return _cached(settings, disk_mb=0) if settings.is_cluster else open_folder_store(settings)
+    return _cached(settings, disk_mb=0, metered=False) if settings.is_cluster else open_folder_store(settings)
 
 
 def open_worker_store(settings: Settings) -> CachedObjectStore:
     """The cluster's object store as a worker uses it: with a cache on this machine's disk."""
-    return _cached(settings, disk_mb=settings.cache.disk_mb)
+    return _cached(settings, disk_mb=settings.cache.disk_mb, metered=True)
 
 
 def open_folder_store(settings: Settings) -> DirectoryObjectStore:
@@ -82,7 +82,7 @@ def buckets(settings: Settings) -> Buckets:
     )
 
 
-def _cached(settings: Settings, *, disk_mb: int) -> CachedObjectStore:
+def _cached(settings: Settings, *, disk_mb: int, metered: bool) -> CachedObjectStore:
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.disk_cache import DiskCache
     from v2t.storage.redis_cache import RedisCache
@@ -94,7 +94,7 @@ def _cached(settings: Settings, *, disk_mb: int) -> CachedObjectStore:
         if url
         else None
     )
-    return CachedObjectStore(open_bucket_store(settings), disk=disk, redis=redis)
+    return CachedObjectStore(open_bucket_store(settings), disk=disk, redis=redis, metered=metered)
 
 
 def scratch_folder(settings: Settings) -> Path:
