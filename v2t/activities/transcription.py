@@ -81,11 +81,8 @@ class TranscriptionActivities:
     @activity.defn
     async def cut_audio(self, request: CutRequest) -> Cut:
         """Cut a window of the source into chunk objects."""
-        async with _heartbeat() as report:
-            with (
-                self._store.open_file(request.audio.key) as source,
-                tempfile.TemporaryDirectory(dir=self._scratch) as folder,
-            ):
+        async with _heartbeat() as report, _opened(self._store, request.audio.key) as source:
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._audio_tools.cut(source, request, Path(folder), report)
                 for chunk in cut.chunks:
                     await asyncio.to_thread(
@@ -123,7 +120,7 @@ class TranscriptionActivities:
         transcriber = self._open_transcriber(request.options.provider)
         key = _result_key(request, transcriber.name)
         if not await asyncio.to_thread(self._store.exists, key):
-            with self._store.open_file(request.chunk.key) as audio:
+            async with _opened(self._store, request.chunk.key) as audio:
                 seconds = request.chunk.speech_seconds
                 heard = await self._hear(transcriber, audio, request, lambda fraction: report(fraction * seconds))
             document = {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(p) for p in request.chunk.pieces]}
@@ -219,6 +216,17 @@ class TranscriptionActivities:
         for key in self._store.list_keys(f"{request.request.job_id}/chunks/"):
             if key.endswith(".wav"):  # the results beside them stay: a retry goes on from there
                 self._store.delete(key)
+
+
+@asynccontextmanager
+async def _opened(store: ObjectStore, key: str) -> AsyncIterator[Path]:
+    """The object as a local file. It may have to be fetched, or another process waited for: heartbeats go on."""
+    file = store.open_file(key)
+    path = await asyncio.to_thread(file.__enter__)
+    try:
+        yield path
+    finally:
+        file.__exit__(None, None, None)
 
 
 @asynccontextmanager
