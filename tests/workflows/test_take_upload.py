@@ -155,6 +155,18 @@ async def test_content_that_has_been_overwritten_before_it_was_read_is_left_to_i
     assert not cluster.store.exists(KEY)
 
 
+async def test_content_that_was_overwritten_by_known_content_is_not_taken_for_it(cluster: BatchCluster) -> None:
+    known, old = unique(cluster, "known"), unique(cluster, "old")
+    assert await take(cluster, cluster.drop("incoming/alice/known.wav", known))
+    first = cluster.drop(KEY, old)
+    cluster.drop(KEY, known)
+    assert await take(cluster, first) is None
+    assert cluster.drop(KEY, old) == first
+    request = await take(cluster, first)
+    assert request
+    assert cluster.store.get_bytes(request.audio.key) == old.encode()
+
+
 async def test_content_that_is_overwritten_while_it_is_read_is_not_mixed_up(server: str) -> None:
     async with batch_cluster(server, store=OverwritingStore()) as cluster:
         assert isinstance(cluster.store, OverwritingStore)

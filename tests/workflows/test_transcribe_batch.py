@@ -104,6 +104,8 @@ async def test_a_file_twice_in_a_batch_is_one_job(cluster: BatchCluster) -> None
     twins = [cluster.item(f"twin{number}.wav", "same") for number in range(23)]
     result = await cluster.run(twins)
     report = cluster.report(result.batch_id)
+    group = await cluster.event_types(f"{result.batch_id}/g000000")
+    assert group.count("START_CHILD_WORKFLOW_EXECUTION_INITIATED") == 1
     assert len(cluster.transcriber.asked) == 1
     assert len(report) == 23
     assert len({outcome.job_id for outcome in report.values()}) == 1

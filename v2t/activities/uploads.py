@@ -89,8 +89,6 @@ class UploadActivities:
         if audio := self._noted(upload):
             return audio
         try:
-            if self._store.facts(upload.key).etag != upload.etag:
-                return None  # what lies there now has an event of its own
             with self._store.open_file(upload.key) as file:
                 size_bytes = file.stat().st_size
                 with file.open("rb") as content:
@@ -98,6 +96,8 @@ class UploadActivities:
             audio = AudioRef(sha256, size_bytes, upload.name)
             if not self._store.exists(audio.key):
                 self._store.copy(upload.key, audio.key, etag=upload.etag)  # fails if it has changed since
+            elif self._store.facts(upload.key).etag != upload.etag:
+                return None  # what was read has an event of its own
         except ObjectMissing:
             return self._noted(upload)  # taken in by somebody else, or overwritten, since we looked
         self._store.put_bytes(adoption_key(upload), encode_audio(audio))
