@@ -51,7 +51,7 @@ async def post(
 ) -> httpx.Response:
     api = UploadsApi(intake, TOKEN, "v2t-audio")  # type: ignore[arg-type]
     transport = httpx.ASGITransport(api.application)
-    headers = {"Authorization": token.encode("latin-1")} if token else {}
+    headers = {b"Authorization": token.encode("latin-1")} if token else {}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         return await client.post(path, content=body, headers=headers)
 
