@@ -95,8 +95,11 @@ class RedisCache:
     def _ask(self, question: Callable[[Redis], _Answer]) -> _Answer | None:
         if not self.answers:
             return None
-        from redis import RedisError
-
+        try:
+            from redis import RedisError
+        except ImportError as error:  # the extra `worker` brings it
+            self._leave_alone(error)
+            return None
         try:
             answer = question(self._client())
         except (RedisError, OSError) as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,13 @@ def test_a_server_that_says_nothing_costs_little_time(silent_port: int) -> None:
     for _ in range(20):
         assert cache.get("t-1/a") is None
     assert time.monotonic() - begun < 2
+
+
+def test_without_its_library_the_store_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    cache = redis_at(6379)
+    assert cache.get("t-1/a") is None
+    assert not cache.answers
 
 
 def test_without_its_server_the_store_answers(closed_port: int, tmp_path: Path) -> None:
