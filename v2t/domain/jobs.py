@@ -39,6 +39,7 @@ class Stage(StrEnum):
     QUEUED = "queued"
     CUTTING = "cutting"
     TRANSCRIBING = "transcribing"
+    PAUSED = "paused"
     STORING = "storing"
 
 
@@ -76,6 +77,7 @@ class TranscribeRequest:
     user: str = DEFAULT_USER
     priority: int = DEFAULT_PRIORITY  # 1 to 5
     batch_id: str = ""
+    queue: str = ""  # task queue of the engines that are to compute it; empty: processors
 
     @property
     def job_id(self) -> str:
@@ -152,6 +154,7 @@ class Cut:
     decode_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     host: str = ""  # the machine that cut it, whose disk holds the source now
+    stored: TranscribeResult | None = None  # the transcript stands already: nothing was cut
 
 
 @dataclass(frozen=True, slots=True)

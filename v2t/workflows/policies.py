@@ -1,10 +1,10 @@
-"""Names of queues, timeouts and retry policies, and nothing else."""
+"""Names of queues, priorities, timeouts and retry policies, and nothing else."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import unsafe
 
 with unsafe.imports_passed_through():
@@ -15,6 +15,18 @@ QUEUE = "v2t"
 
 CPU_QUEUE = "v2t-cpu"
 """Engines that compute on processors."""
+
+GPU_QUEUE = "v2t-gpu"
+"""Engines that compute on graphics cards."""
+
+MEMORY_QUEUE = "v2t-memory"
+"""Engines whose models need much memory."""
+
+REMOTE_QUEUE = "v2t-remote"
+"""Providers that are asked over the network."""
+
+HOST_QUEUE_WAIT = timedelta(seconds=10)
+"""How long a step waits for the machine that has its files before it goes to any other."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 """A worker that is gone is noticed within this time: activities beat every second."""
@@ -38,6 +50,21 @@ WINDOW_GROWTH = 4.0
 """The first window gives every slot of a small machine a chunk at once; as later windows decode the
 part before them again, each is four times as long as the one before."""
 
-GROUPS_A_RUN = 400
-"""Groups of a batch before its workflow goes on in a new run: each costs about ten events of the 10 240
-at which Temporal begins to warn."""
+_FAIRNESS_KEY_BYTES = 64  # Temporal's limit
+
+
+def host_queue(host: str) -> str:
+    """The queue of one machine, for steps that find their files on its disk."""
+    return f"v2t-host-{host}"
+
+
+def priority_for(user: str, priority: int) -> Priority:
+    """Urgent steps first, and among equally urgent ones each user in turn.
+
+    Args:
+        user: whose step it is.
+        priority: 1, the most urgent, to 5.
+    """
+    return Priority(
+        priority_key=priority, fairness_key=user.encode()[:_FAIRNESS_KEY_BYTES].decode(errors="ignore") or None
+    )
