@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+_PRIVATE_FILE = 0o600
 
 
 class Usage:
@@ -40,12 +43,14 @@ class Usage:
         return sum(sizes), len(sizes)
 
     def _write(self, used_bytes: int, files: int) -> None:
-        written = self._file.with_suffix(".new")
+        # In place and always as long: renaming over a file makes some file systems wait for the disk.
         try:
-            written.write_text(f"{used_bytes} {files}", encoding="ascii")
-            written.replace(self._file)
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT, _PRIVATE_FILE)
+            try:
+                os.truncate(descriptor, os.pwrite(descriptor, b"%020d %010d" % (used_bytes, files), 0))
+            finally:
+                os.close(descriptor)
         except OSError:  # a full disk; a missing number is counted anew, a wrong one would be believed
-            written.unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
 
 

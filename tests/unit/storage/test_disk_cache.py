@@ -237,7 +237,7 @@ def test_a_full_disk_gets_space_back(cache: DiskCache) -> None:
     assert has(cache, "models/b")
 
 
-@pytest.mark.parametrize("written", [None, "", "nonsense", "7"])
+@pytest.mark.parametrize("written", [None, "", "7", "nonsense" * 10])
 def test_a_lost_count_is_counted_anew(cache: DiskCache, tmp_path: Path, written: str | None) -> None:
     enter(cache, "models/a")
     usage = tmp_path / "cache" / "usage"
@@ -246,6 +246,8 @@ def test_a_lost_count_is_counted_anew(cache: DiskCache, tmp_path: Path, written:
     else:
         usage.write_text(written)
     assert (cache.size().bytes_used, cache.size().entries) == (400, 1)
+    enter(cache, "models/b")
+    assert usage.read_text().split() == ["00000000000000000800", "0000000002"]
 
 
 def test_a_wrong_count_is_set_right_by_the_next_process(cache: DiskCache, tmp_path: Path) -> None:
