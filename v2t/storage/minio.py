@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _CONTENT_KEY = re.compile(r"audio/([0-9a-f]{64})")
 _PRIVATE_FOLDER = 0o700
-_BLOCK_BYTES = 1 << 17
+_BLOCK_BYTES = 1 << 18
 _COPY_PART_BYTES = 1 << 28
 """Above this an object is copied in parts: a store that copies gigabytes says nothing until it is done."""
 _BROKEN_READS = 4

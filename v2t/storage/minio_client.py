@@ -202,6 +202,7 @@ def _connections(account: StoreAccount) -> PoolManager:
             backoff_factor=0.2,
             backoff_max=3.0,
             status_forcelist=_UNAVAILABLE,
+            respect_retry_after_header=False,  # MinIO asks for a minute while it starts, which takes seconds
             allowed_methods=None,  # all: whoever uses this client sees to it that nothing is harmed by a repetition
             raise_on_status=False,  # the last answer says why
         ),
