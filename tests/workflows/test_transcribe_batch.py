@@ -210,14 +210,30 @@ async def test_no_more_groups_at_once_than_asked_for_and_none_begins_while_pause
     cluster.transcriber.hold.set()
     async with asyncio.timeout(30):
         async for view in watch_batch(cluster.client, batch, every_seconds=0.05):
-            if view.progress and view.progress.totals.completed == 5:
+            if view.progress and not view.progress.groups_running:
                 break
     progress = await batch_progress(cluster.client, batch)
     assert progress
-    assert (progress.files, progress.groups_running, progress.paused) == (15, 0, True)
+    assert (progress.files, progress.totals.completed, progress.paused) == (15, 5, True)
     assert len(cluster.transcriber.asked) == 5
     await pause_batch(cluster.client, batch, paused=False)
     assert (await cluster.result(batch)).totals.completed == 15
+
+
+async def test_files_that_have_ended_count_before_their_group_has(cluster: BatchCluster) -> None:
+    items = cluster.items(3)
+    assert items[0].request
+    await cluster.client.submit(items[0].request)
+    async with asyncio.timeout(30):
+        await cluster.client.result(items[0].identity)
+    cluster.transcriber.hold = asyncio.Event()
+    batch = await cluster.submit(items)
+    await until_asked(cluster, 3)
+    progress = await batch_progress(cluster.client, batch)
+    assert progress
+    assert (progress.totals.completed, progress.running) == (1, (0,))
+    cluster.transcriber.hold.set()
+    assert (await cluster.result(batch)).totals.completed == 3
 
 
 async def test_a_new_priority_holds_for_the_groups_to_come(cluster: BatchCluster) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import reduce
 from itertools import count, islice
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
@@ -22,12 +23,14 @@ from v2t.domain.batches import (
     BatchProgress,
     BatchRequest,
     BatchResult,
+    BatchTotals,
     FileOutcome,
     UploadRef,
     batch_id,
     decode_outcome,
     encode_group,
     group_by_size,
+    group_id,
     group_key,
     report_key,
 )
@@ -37,6 +40,7 @@ from v2t.domain.uploads import UploadRequest
 from v2t.workflows.policies import QUEUE, priority_for
 from v2t.workflows.take_upload import TakeUpload
 from v2t.workflows.transcribe_batch import TranscribeBatch
+from v2t.workflows.transcribe_group import TranscribeGroup
 
 Handle = WorkflowHandle[TranscribeBatch, BatchResult]
 
@@ -127,17 +131,31 @@ async def batch_progress(client: Client, batch_id: str) -> BatchProgress | None:
 async def describe_batch(client: Client, batch_id: str) -> BatchView:
     """State and progress of a batch. Raises JobNotFound."""
     description = await patiently(_handle(client, batch_id).describe, batch_id)
-    try:
-        progress = await _handle(client, batch_id).query(TranscribeBatch.progress, rpc_timeout=_QUERY_TIMEOUT)
-    except (WorkflowQueryFailedError, RPCError):
-        progress = None
     return BatchView(
         batch_id=batch_id,
         state=as_state(description.status),
         created_at=description.start_time.timestamp(),
         finished_at=description.close_time.timestamp() if description.close_time else 0.0,
-        progress=progress,
+        progress=await _progress(client, batch_id),
     )
+
+
+async def _progress(client: Client, batch_id: str) -> BatchProgress | None:
+    """How far a batch is, with the files that have ended in groups that have not."""
+    try:
+        progress = await _handle(client, batch_id).query(TranscribeBatch.progress, rpc_timeout=_QUERY_TIMEOUT)
+    except (WorkflowQueryFailedError, RPCError):
+        return None
+    running = await asyncio.gather(*(_group_totals(client, group_id(batch_id, each)) for each in progress.running))
+    return replace(progress, totals=reduce(BatchTotals.plus, running, progress.totals))
+
+
+async def _group_totals(client: Client, group: str) -> BatchTotals:
+    handle = client.temporal.get_workflow_handle_for(TranscribeGroup.run, group)
+    try:
+        return await handle.query(TranscribeGroup.progress, rpc_timeout=_QUERY_TIMEOUT)
+    except (WorkflowQueryFailedError, RPCError):  # not begun yet
+        return BatchTotals()
 
 
 async def watch_batch(client: Client, batch_id: str, *, every_seconds: float = 1.0) -> AsyncIterator[BatchView]:

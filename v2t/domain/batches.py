@@ -211,12 +211,13 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """What the workflow's `progress` query answers."""
+    """What the workflow's `progress` query answers; its totals are of the groups that have ended."""
 
     files: int
     totals: BatchTotals
     groups_running: int
     paused: bool = False
+    running: tuple[int, ...] = ()  # the numbers of those groups
 
 
 def group_by_size(items: Iterable[BatchItem]) -> Iterator[tuple[BatchItem, ...]]:
@@ -235,6 +236,11 @@ def batch_id(items: Iterable[BatchItem], options: TranscribeOptions, user: str) 
     """`b-` and 26 base32 characters of the batch's files, parameters and user: the same batch has the same name."""
     files = sorted(f"{item.name}\n{item.identity}" for item in items)
     return "b-" + _digest("\n".join([user, repr(options), *files]))
+
+
+def group_id(batch_id: str, index: int) -> str:
+    """The workflow id of a group."""
+    return f"{batch_id}/g{index:06d}"
 
 
 def group_key(batch_id: str, index: int) -> str:

@@ -18,9 +18,11 @@ with workflow.unsafe.imports_passed_through():
         BatchTotals,
         GroupRequest,
         ReportRequest,
+        group_id,
         report_key,
     )
     from v2t.domain.jobs import JobState
+    from v2t.workflows.file_children import inherited_attributes
     from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT, priority_for
     from v2t.workflows.transcribe_group import TranscribeGroup
 
@@ -40,7 +42,7 @@ class TranscribeBatch:
         self._next_group = request.next_group
         self._priority = request.priority
         self._paused = request.paused
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[int, asyncio.Task[None]] = {}
 
     @workflow.run
     async def run(self, request: BatchRequest) -> BatchResult:
@@ -59,7 +61,8 @@ class TranscribeBatch:
     @workflow.query
     def progress(self) -> BatchProgress:
         """How far the batch is."""
-        return BatchProgress(self._request.files, self._totals, len(self._running), self._paused)
+        running = tuple(self._running)
+        return BatchProgress(self._request.files, self._totals, len(running), self._paused, running)
 
     @workflow.query
     def request(self) -> BatchRequest:
@@ -84,10 +87,9 @@ class TranscribeBatch:
     async def _run_groups(self) -> None:
         while self._next_group < self._request.groups and not self._is_long_enough():
             await workflow.wait_condition(self._may_start)
-            task = asyncio.create_task(self._run_group(self._next_group))
+            index = self._next_group
+            self._running[index] = asyncio.create_task(self._run_group(index))
             self._next_group += 1
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
         await workflow.wait_condition(lambda: not self._running)
 
     def _may_start(self) -> bool:
@@ -103,6 +105,8 @@ class TranscribeBatch:
             self._totals = self._totals.plus(await self._execute_group(request))
         except ChildWorkflowError as error:  # the report says so of its files
             workflow.logger.warning("Group %d of %s failed: %s", index, self._request.batch_id, error.cause)
+        finally:
+            del self._running[index]
 
     async def _execute_group(self, request: GroupRequest) -> BatchTotals:
         for attempt in range(_GROUP_STARTS):
@@ -110,10 +114,11 @@ class TranscribeBatch:
                 return await workflow.execute_child_workflow(
                     TranscribeGroup.run,
                     request,
-                    id=f"{request.batch_id}/g{request.index:06d}",
+                    id=group_id(request.batch_id, request.index),
                     task_queue=QUEUE,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                     priority=priority_for(request.user, request.priority),
+                    search_attributes=inherited_attributes(request.user, request.batch_id),
                 )
             except WorkflowAlreadyStartedError:
                 if attempt + 1 == _GROUP_STARTS:
@@ -123,7 +128,7 @@ class TranscribeBatch:
 
     async def _cancel_groups(self) -> None:
         """Cancel what runs, and wait until it has written down how its files ended."""
-        running = tuple(self._running)
+        running = tuple(self._running.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -59,26 +59,34 @@ class TranscribeGroup:
     def __init__(self, request: GroupRequest) -> None:
         self._request = request
         self._jobs: dict[str, asyncio.Task[FileOutcome]] = {}
+        self._outcomes: list[FileOutcome] = []
 
     @workflow.run
     async def run(self, request: GroupRequest) -> BatchTotals:
         """Transcribe what is not done yet and keep how each file ended, also when cancelled in between."""
         group = await self._load()
-        tasks = [asyncio.create_task(self._finish(item, group.options)) for item in group.items]
+        self._outcomes = list(group.finished)
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*(self._finish(item, group.options) for item in group.items))
         except asyncio.CancelledError:
             workflow.logger.info("%s/%d is cancelled", request.batch_id, request.index)
-        outcomes = [*group.finished, *(task.result() for task in tasks)]
-        outcomes.sort(key=lambda outcome: outcome.name)
         return await workflow.execute_activity_method(
             BatchActivities.store_outcomes,
-            GroupOutcomes(request.batch_id, request.index, tuple(outcomes)),
+            self._ended(),
             task_queue=QUEUE,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
         )
+
+    @workflow.query
+    def progress(self) -> BatchTotals:
+        """How the files that have ended did."""
+        return self._ended().totals
+
+    def _ended(self) -> GroupOutcomes:
+        outcomes = sorted(self._outcomes, key=lambda outcome: outcome.name)
+        return GroupOutcomes(self._request.batch_id, self._request.index, tuple(outcomes))
 
     async def _load(self) -> LoadedGroup:
         return await workflow.execute_activity_method(
@@ -90,7 +98,10 @@ class TranscribeGroup:
             retry_policy=RETRY,
         )
 
-    async def _finish(self, item: BatchItem, options: TranscribeOptions) -> FileOutcome:
+    async def _finish(self, item: BatchItem, options: TranscribeOptions) -> None:
+        self._outcomes.append(await self._outcome_of(item, options))
+
+    async def _outcome_of(self, item: BatchItem, options: TranscribeOptions) -> FileOutcome:
         """How a file ended, whatever happened to it."""
         try:
             request = await self._request_of(item, options)
