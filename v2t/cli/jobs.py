@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_ANSWER_SECONDS = 3.0
 _STATES = [state.value for state in JobState]
 
 
@@ -197,12 +198,10 @@ def retry(job_id: str) -> Result:
 async def _collect(cluster: Cluster, wanted: JobFilter) -> list[JobRecord]:
     """Jobs that run, from Temporal, and those that ended, from the records."""
     finished = await asyncio.to_thread(cluster.records.find, wanted)
-    running = []
+    running: list[JobRecord] = []
     if wanted.state in {None, JobState.RUNNING}:
         views = [view for view in await cluster.client.list_jobs(limit=wanted.limit) if view.state == JobState.RUNNING]
-        for view in views:
-            with suppress(JobNotFound, ConnectionFailed):  # it has just ended, or no worker answers
-                running.append(await _running_record(cluster, view))
+        running = list(await asyncio.gather(*(_running_record(cluster, view) for view in views)))
     known = {record.job_id for record in running}
     shown = [record for record in running if wanted.matches(record)]
     return [*shown, *(record for record in finished if record.job_id not in known)][: wanted.limit]
@@ -247,7 +246,12 @@ async def _cancel(cluster: Cluster, job_id: str) -> None:
 
 
 async def _running_record(cluster: Cluster, view: JobView) -> JobRecord:
-    request = await cluster.client.request(view.job_id)
+    """What a job was asked to do, told by a worker; where none answers, only that it runs."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            request = await cluster.client.request(view.job_id)
+    except (TimeoutError, JobNotFound, ConnectionFailed):
+        return JobRecord(view.job_id, "", "", "", 0, view.state, created_at=view.created_at)
     return JobRecord(
         job_id=view.job_id,
         user=request.user,
