@@ -80,7 +80,8 @@ def test_objects_are_encrypted_when_asked_to_be(servers: Servers) -> None:
     written = store.put_object(bucket, "a", io.BytesIO(b"sound"), 5, sse=SseS3())
 
     assert written.object_name == "a"
-    assert store.stat_object(bucket, "a").metadata["x-amz-server-side-encryption"] == "AES256"
+    headers = store.stat_object(bucket, "a").metadata
+    assert headers and headers["x-amz-server-side-encryption"] == "AES256"
 
 
 def test_without_one_node_objects_are_written_and_read(own_servers: Servers) -> None:

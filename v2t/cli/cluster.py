@@ -34,7 +34,7 @@ def artifacts() -> None:
     """Gather the third-party programs of a cluster on this machine."""
 
 
-def _of_artifacts(function: Callable[..., Result]) -> Callable[..., Result]:
+def _of_artifacts(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--only", default="", metavar="NAME", help="Only this program."),
         click.option("--arch", type=click.Choice(_ARCHITECTURES), help="Default: this machine's."),

@@ -215,14 +215,14 @@ def _download(release: Release, program: Program, partial: Path, work: Path) -> 
 def _unpack(archive: Path, member: str, target: Path, program: Program) -> Path:
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source, target.open("wb") as output:
-                shutil.copyfileobj(source, output)
-            return target
-        with tarfile.open(archive) as packed, target.open("wb") as output:
-            content = packed.extractfile(member)
-            if content is None:
-                raise KeyError(member)
-            shutil.copyfileobj(content, output)
+            with zipfile.ZipFile(archive) as zipped:
+                target.write_bytes(zipped.read(member))
+        else:
+            with tarfile.open(archive) as packed:
+                content = packed.extractfile(member)  # None for what is no file
+                target.write_bytes(content.read() if content else b"")
     except (KeyError, tarfile.TarError) as error:
         raise ProgramCorrupted(f"the archive of {program.name} has no file {member}") from error
+    if not target.stat().st_size:
+        raise ProgramCorrupted(f"in the archive of {program.name}, {member} is no file with content")
     return target

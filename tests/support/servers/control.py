@@ -126,7 +126,7 @@ class Servers:
         import psycopg
 
         with psycopg.connect(self.layout.database_url(driver=""), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]  # nobody else chose the name
+            connection.execute(f'CREATE DATABASE "{name}"')
         return self.layout.database_url(name)
 
 

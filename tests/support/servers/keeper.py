@@ -209,7 +209,7 @@ async def _serve(keeper: Keeper, on_ready: Callable[[Layout], None]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = json.loads(await reader.readline())
         try:
-            reply = {"pid": await _act(keeper, request["verb"], request["server"])}
+            reply: dict[str, int | str] = {"pid": await _act(keeper, request["verb"], request["server"])}
         except Exception as error:  # noqa: BLE001 - whoever asked must learn of it
             reply = {"error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(reply).encode() + b"\n")

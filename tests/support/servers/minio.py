@@ -43,7 +43,7 @@ def is_ready(layout: Layout, node: int) -> bool:
     """
     import urllib3
     from minio import MinioAdmin
-    from minio.credentials import StaticProvider
+    from minio.credentials.providers import StaticProvider
     from minio.error import MinioException
 
     once = urllib3.PoolManager(timeout=2, retries=False)
