@@ -202,3 +202,28 @@ def test_processes_that_write_the_same_key_leave_one_whole_object(folder: Path) 
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(set(DirectoryObjectStore(folder).get_bytes("jobs/t-1/same"))) == 1
     assert [key for key in files_below(folder) if key.startswith(".incoming")] == []
+
+
+def test_the_age_of_a_moved_file_counts_from_when_it_was_stored(store: DirectoryObjectStore, tmp_path: Path) -> None:
+    source = tmp_path / "source.wav"
+    source.write_bytes(b"speech")
+    os.utime(source, (0, 0))
+    store.put_file(KEY, source, move=True)
+    store.expire("audio/", 3600)
+    assert store.facts(KEY).modified_at > time.time() - 60
+
+
+def test_an_object_that_is_replaced_while_it_is_deleted_stays(
+    store: DirectoryObjectStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_bytes(KEY, b"one")
+    delete = DirectoryObjectStore._delete_unless_replaced
+
+    def replaced_just_before(self: DirectoryObjectStore, path: Path, etag: str) -> None:
+        self.put_bytes(KEY, b"two")
+        delete(self, path, etag)
+
+    monkeypatch.setattr(DirectoryObjectStore, "_delete_unless_replaced", replaced_just_before)
+    store.delete(KEY, etag=store.facts(KEY).etag)
+    assert store.get_bytes(KEY) == b"two"
+    assert files_below(folder) == [KEY]
