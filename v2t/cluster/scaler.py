@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from v2t.client import Client
+from v2t.client.queues import queue_facts
 from v2t.cluster.instances import Instance, Instances
 from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ConnectionFailed
@@ -130,9 +131,7 @@ async def observe_queue(client: Client, kind: str) -> Load:
     """What waits for workers of a kind. Raises ClusterUnreachable."""
     name = _QUEUES[kind]
     now = time.time()
-    for queue in await client.queue_facts():
-        if queue.name == name:
-            fresh = [one for one in queue.pollers if now - one.last_seen_at < _FRESH_SECONDS]
-            hosts = {one.identity.partition(":")[0] for one in fresh}
-            return Load(queue.backlog, queue.oldest_seconds, max(1, len(hosts)))
-    return Load()
+    (queue,) = await queue_facts(client.temporal, (name,))
+    fresh = [one for one in queue.pollers if now - one.last_seen_at < _FRESH_SECONDS]
+    hosts = {one.identity.partition(":")[0] for one in fresh}
+    return Load(queue.backlog, queue.oldest_seconds, max(1, len(hosts)))

@@ -6,6 +6,9 @@ import os
 import socket
 from contextlib import suppress
 
+_PATIENCE_SECONDS = 0.5
+"""The socket's queue is short; systemd empties it at once."""
+
 
 class Notifier:
     """Tells systemd how the service is; says nothing where nobody asked.
@@ -45,7 +48,7 @@ class Notifier:
         message = "\n".join(part for part in (state, line) if part)
         # systemd that is gone must not end the work
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.setblocking(False)
+            sender.settimeout(_PATIENCE_SECONDS)
             sender.sendto(message.encode(), self._address)
 
 
