@@ -103,6 +103,7 @@ class TranscribeGroup:
 
     async def _outcome_of(self, item: BatchItem, options: TranscribeOptions) -> FileOutcome:
         """How a file ended, whatever happened to it."""
+        request = item.request
         try:
             request = await self._request_of(item, options)
             if request is None:
@@ -114,7 +115,7 @@ class TranscribeGroup:
             self._jobs[request.job_id] = task
             return await task
         except (FailureError, asyncio.CancelledError) as error:
-            return _outcome_of_failure(item, error)
+            return replace(_outcome_of_failure(item.name, error), job_id=request.job_id if request else "")
 
     async def _request_of(self, item: BatchItem, options: TranscribeOptions) -> TranscribeRequest | None:
         if item.request:
@@ -184,18 +185,16 @@ def _outcome(name: str, result: TranscribeResult) -> FileOutcome:
     )
 
 
-def _outcome_of_failure(item: BatchItem, error: BaseException) -> FileOutcome:
-    job_id = item.request.job_id if item.request else ""
+def _outcome_of_failure(name: str, error: BaseException) -> FileOutcome:
     if is_cancelled_exception(error):
-        return FileOutcome(item.name, JobState.CANCELLED, job_id, error_code="JobCancelled")
+        return FileOutcome(name, JobState.CANCELLED, error_code="JobCancelled")
     cause: BaseException | None = error
     while isinstance(cause, ChildWorkflowError | ActivityError) and cause.cause:
         cause = cause.cause
     if isinstance(cause, TerminatedError):
-        return replace(_failed(item.name, "JobTerminated", "The job was terminated."), job_id=job_id)
+        return _failed(name, "JobTerminated", "The job was terminated.")
     code = cause.type if isinstance(cause, ApplicationError) and cause.type else "JobFailed"
-    message = cause.message if isinstance(cause, FailureError) else str(cause)
-    return replace(_failed(item.name, code, message), job_id=job_id)
+    return _failed(name, code, cause.message if isinstance(cause, FailureError) else str(cause))
 
 
 def _failed(name: str, code: str, message: str) -> FileOutcome:
