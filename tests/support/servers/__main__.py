@@ -15,6 +15,8 @@ from pathlib import Path
 
 from support.servers.keeper import ServerFailed, keep
 from support.servers.layout import Layout, write_secret
+from support.servers.programs import find_programs
+from v2t.domain.errors import V2TError
 
 
 def main() -> int:
@@ -28,10 +30,13 @@ def main() -> int:
     tell = _tell_owner if arguments.owner else _tell_person
     keep_data = arguments.folder is not None and not arguments.owner
     try:
-        asyncio.run(keep(folder, arguments.owner, tell, keep_data=keep_data))
-    except (ServerFailed, FileNotFoundError) as error:
+        programs = find_programs()  # before the loop, so that Ctrl-C ends a build
+        asyncio.run(keep(folder, programs, arguments.owner, tell, keep_data=keep_data))
+    except (ServerFailed, FileNotFoundError, V2TError) as error:
         print(f"servers: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from support.processes import children_of
 from support.servers import minio, postgresql, redis, temporal
 from support.servers.layout import Layout, make_layout
-from support.servers.programs import Programs, find_programs
+from support.servers.programs import Programs
 from v2t.process.service import Service
 
 START_SECONDS = 90.0
@@ -171,11 +171,14 @@ class ServerFailed(Exception):
     """A server did not start; the message has its last words."""
 
 
-async def keep(folder: Path, owner: int, on_ready: Callable[[Layout], None], *, keep_data: bool) -> None:
+async def keep(
+    folder: Path, programs: Programs, owner: int, on_ready: Callable[[Layout], None], *, keep_data: bool
+) -> None:
     """Run a set of servers in `folder` until the process `owner` ends, or a signal asks to end.
 
     Args:
         folder: it is there, and has a set of servers, or nothing.
+        programs: what they are started with.
         owner: a process id, or 0 for nobody.
         on_ready: called when all of them serve.
         keep_data: else the folder is removed at the end.
@@ -185,8 +188,11 @@ async def keep(folder: Path, owner: int, on_ready: Callable[[Layout], None], *, 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ending.set)
     if owner:
-        loop.add_reader(os.pidfd_open(owner), ending.set)
-    keeper = Keeper(make_layout(folder), find_programs())
+        try:
+            loop.add_reader(os.pidfd_open(owner), ending.set)
+        except ProcessLookupError:  # it has ended already
+            ending.set()
+    keeper = Keeper(make_layout(folder), programs)
     try:
         work = asyncio.create_task(_serve(keeper, on_ready))
         end = asyncio.create_task(ending.wait())
