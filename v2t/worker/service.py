@@ -161,6 +161,7 @@ async def _wait_for(status: WorkerStatus, host: Host, what: str, attempt: Callab
 async def _connect(settings: Settings, status: WorkerStatus) -> Client:
     client = await wiring.connect_client(settings, status.metrics_address)
     await client.ping()
+    status.temporal_reachable, status.temporal_error = True, ""
     return client
 
 
