@@ -138,6 +138,17 @@ def test_a_killed_upload_is_gone_on_with(
     assert store.get_bytes(KEY) == RECORDING
 
 
+def test_of_an_upload_that_has_its_first_and_last_part_the_others_are_sent(
+    store: MinioObjectStore, raw: Minio, buckets: Buckets, recording: Path, sent: list[int]
+) -> None:
+    upload = raw._create_multipart_upload(buckets.audio, KEY, {multipart.SHA256_HEADER: KEY.removeprefix("audio/")})
+    raw._upload_part(buckets.audio, KEY, RECORDING[:PART_BYTES], None, upload, 1)
+    raw._upload_part(buckets.audio, KEY, RECORDING[(PARTS - 1) * PART_BYTES :], None, upload, PARTS)
+    store.put_file(KEY, recording)
+    assert sent == [PART_BYTES] * (PARTS - 2)
+    assert store.get_bytes(KEY) == RECORDING
+
+
 def test_another_content_does_not_go_on_with_a_killed_upload(
     servers: Servers, buckets: Buckets, store: MinioObjectStore, recording: Path, tmp_path: Path
 ) -> None:

@@ -17,26 +17,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from urllib3.exceptions import HTTPError
-
 from v2t.domain.errors import DISK_FULL, ObjectMissing, StorageDamaged, StorageError, StorageFull, UsageError
 from v2t.domain.ports import ObjectFacts, OnBytes
+from v2t.storage.files import opened_source
 from v2t.storage.minio_client import Buckets, StoreAccount, named_errors, open_client
+from v2t.storage.minio_download import blocks_of
 from v2t.storage.multipart import SHA256_HEADER, Upload, changed, part_size, read_part, upload_in_parts
-from v2t.storage.objects import opened_source
 
 if TYPE_CHECKING:
     from minio import Minio
     from minio.datatypes import Object
-    from urllib3 import BaseHTTPResponse
 
 _CONTENT_KEY = re.compile(r"audio/([0-9a-f]{64})")
 _PRIVATE_FOLDER = 0o700
 _BLOCK_BYTES = 1 << 18
 _COPY_PART_BYTES = 1 << 28
 """Above this an object is copied in parts: a store that copies gigabytes says nothing until it is done."""
-_BROKEN_READS = 4
-"""How many times in a row a download may break off without a byte."""
 
 
 class MinioObjectStore:
@@ -198,35 +194,13 @@ class MinioObjectStore:
             response = self._client.get_object(bucket, key)
             named = _CONTENT_KEY.fullmatch(key)
             expected = named[1] if named else response.headers.get(SHA256_HEADER, "")
-            for block in self._blocks(bucket, key, response):
+            for block in blocks_of(self._client, bucket, key, response):
                 digest.update(block)
                 write(block)
         if expected and digest.hexdigest() != expected:
             raise StorageDamaged(
                 f"{key} in bucket {bucket} is damaged: its content is not what was stored; put it again"
             )
-
-    def _blocks(self, bucket: str, key: str, response: BaseHTTPResponse) -> Iterator[bytes]:
-        """The whole content; a connection that breaks is replaced by one that goes on from there."""
-        size, etag = int(response.headers["content-length"]), response.headers["etag"]
-        done, broken = 0, 0
-        while True:
-            try:
-                for block in response.stream(_BLOCK_BYTES):
-                    done, broken = done + len(block), 0
-                    yield block
-            except HTTPError:
-                if broken == _BROKEN_READS:
-                    raise
-            finally:
-                response.close()
-                response.release_conn()
-            if done >= size:
-                break
-            broken += 1
-            if broken > _BROKEN_READS:
-                raise StorageError(f"{key} breaks off after {done} of {size} bytes; run the command again")
-            response = self._client.get_object(bucket, key, offset=done, request_headers={"If-Match": etag})
 
     def _stat(self, key: str) -> Object:
         bucket = self._bucket(key)

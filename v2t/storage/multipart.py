@@ -182,34 +182,43 @@ def _send_parts(upload: Upload, upload_id: str, there: dict[int, Part]) -> list[
     from minio.datatypes import Part
 
     digest = hashlib.sha256()
-    count = -(-upload.size_bytes // upload.part_bytes)
     etags: dict[int, str] = {}
     running: dict[Future[str], tuple[int, int]] = {}
     done_bytes = 0
-    upload.file.seek(0)
+
+    def finish(left: int) -> None:
+        nonlocal done_bytes
+        while len(running) > left:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number, length = running.pop(future)
+                etags[number] = future.result()
+                done_bytes += length
+                upload.on_bytes(done_bytes)
+
     pool = ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="upload")
     try:
-        for number in range(1, count + 1):
-            data = read_part(upload.file, upload.part_bytes)
+        for number, data in enumerate(_read_parts(upload), 1):
             digest.update(data)
             if _is_there(data, there.get(number)):
                 etags[number] = _clean(there[number].etag)
                 done_bytes += len(data)
                 upload.on_bytes(done_bytes)
-                continue
-            running[pool.submit(_send_part, upload, upload_id, number, data)] = number, len(data)
-            del data
-            while len(running) >= PARALLEL_PARTS or (running and number == count):
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    sent, length = running.pop(future)
-                    etags[sent] = future.result()
-                    done_bytes += length
-                    upload.on_bytes(done_bytes)
+            else:
+                running[pool.submit(_send_part, upload, upload_id, number, data)] = number, len(data)
+                finish(PARALLEL_PARTS - 1)
+        finish(0)
     finally:
         pool.shutdown(cancel_futures=True)
     if done_bytes != upload.size_bytes or digest.hexdigest() != upload.sha256:
         raise changed(upload.name)
-    return [Part(number, etags[number]) for number in range(1, count + 1)]
+    return [Part(number, etag) for number, etag in sorted(etags.items())]
+
+
+def _read_parts(upload: Upload) -> Iterator[bytes]:
+    """The file as it was when it was opened; what has been added since is another content, which the digest tells."""
+    upload.file.seek(0)
+    for _ in range(0, upload.size_bytes, upload.part_bytes):
+        yield read_part(upload.file, upload.part_bytes)
 
 
 def _send_part(upload: Upload, upload_id: str, number: int, data: bytes) -> str:

@@ -21,8 +21,6 @@ from typing import IO, NoReturn
 
 from v2t.domain.errors import (
     DISK_FULL,
-    InputNotFound,
-    InputUnreadable,
     ObjectMissing,
     StorageError,
     StorageFull,
@@ -30,6 +28,7 @@ from v2t.domain.errors import (
     UsageError,
 )
 from v2t.domain.ports import ObjectFacts, OnBytes
+from v2t.storage.files import copy_content, flush_folder, opened_source
 
 _KEY_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 """One name between slashes. No leading dot: it would be a parent folder or one of the store's own names."""
@@ -38,14 +37,10 @@ _INCOMING = ".incoming"
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 _ABANDONED_SECONDS = 86_400
-_COPY_BYTES = 1 << 26
-_BLOCK_BYTES = 1 << 20
 _PUBLISH_ATTEMPTS = 10
 
 _FULL = DISK_FULL | {errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
-_KERNEL_CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM}
-"""What copy_file_range(2) answers between some file systems, on old kernels and under some system call filters."""
 
 
 class DirectoryObjectStore:
@@ -81,7 +76,7 @@ class DirectoryObjectStore:
                 told(os.fstat(data.fileno()).st_size)
                 return
             with self._new_object(final) as target:
-                _copy(data, target, told)
+                copy_content(data, target, told)
         if move:
             with suppress(OSError):  # the source may be consumed, it need not be
                 source.unlink()
@@ -147,7 +142,7 @@ class DirectoryObjectStore:
             if etag and _etag(os.fstat(data.fileno())) != etag:
                 raise ObjectMissing(f"{source} is no longer the content that was asked for")
             with self._new_object(final) as file:
-                _copy(data, file, _ignore)
+                copy_content(data, file, _ignore)
 
     def delete(self, key: str, *, etag: str = "") -> None:
         """Remove an object; a missing one is no error, nor one that is not the content `etag` names."""
@@ -241,7 +236,7 @@ class DirectoryObjectStore:
                     raise
             else:
                 with suppress(FileNotFoundError):  # another process has just deleted the object again
-                    _flush_folder(final.parent)
+                    flush_folder(final.parent)
                 return
 
     def _make_folders(self) -> None:
@@ -283,47 +278,9 @@ class DirectoryObjectStore:
         )
 
 
-@contextmanager
-def opened_source(source: Path) -> Iterator[IO[bytes]]:
-    """A file that is to be stored. Raises InputNotFound, InputUnreadable."""
-    try:
-        data = source.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise InputNotFound(f"{source} does not exist; check the path") from error
-    except OSError as error:
-        raise InputUnreadable(f"{source} cannot be read: {error.strerror}") from error
-    with data:
-        yield data
-
-
-def _copy(source: IO[bytes], target: IO[bytes], on_bytes: OnBytes) -> None:
-    """Copy in the kernel, which shares blocks where the file system can, and the rest through memory."""
-    done = 0
-    try:
-        while copied := os.copy_file_range(source.fileno(), target.fileno(), _COPY_BYTES):
-            done += copied
-            on_bytes(done)
-    except OSError as error:
-        if error.errno not in _KERNEL_CANNOT_COPY:
-            raise
-    while block := source.read(_BLOCK_BYTES):
-        target.write(block)
-        done += len(block)
-        on_bytes(done)
-
-
 def _ignore(_: int) -> None:
     pass
 
 
 def _etag(there: os.stat_result) -> str:
     return f"{there.st_ino:x}-{there.st_mtime_ns:x}-{there.st_size:x}"
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
