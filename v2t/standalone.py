@@ -34,6 +34,7 @@ from v2t.domain.errors import (
 )
 from v2t.domain.jobs import LOCAL, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.process.service import Service
 
 if TYPE_CHECKING:
@@ -256,6 +257,8 @@ def _server_command(settings: Settings, folder: Path, port: int, ui_port: int) -
         *(program, "server", "start-dev", "--ip", _LOOPBACK, "--port", str(port)),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
         *("--namespace", settings.standalone.namespace),
+        *(word for name, kind in SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", f"{name}={kind}")),
+        *("--dynamic-config-value", "matching.enableFairness=true"),
         *("--db-filename", str(folder / "temporal.db")),
         # In WAL with NORMAL a power cut may lose the last moments, never the database, and it is
         # several times as fast as the default.

@@ -21,6 +21,7 @@ from v2t.client import Client
 from v2t.domain.errors import ClusterUnreachable, V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
 from v2t.domain.ports import AudioTools, EngineResult, OnProgress
+from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.service import Service
 from v2t.testing import MemoryJobRecords, MemoryObjectStore
@@ -37,7 +38,10 @@ def temporal_server(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
+    command: tuple[str, ...] = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        command += ("--search-attribute", f"{name}={kind}")
+    command += ("--dynamic-config-value", "matching.enableFairness=true")
     service = Service((*command, "--namespace", NAMESPACE, "--log-level", "error"), folder / "temporal.log")
     service.start()
     try:

@@ -21,7 +21,7 @@ from v2t.domain.errors import (
     NotAudio,
     V2TError,
 )
-from v2t.domain.jobs import Chunk, Cut, CutRequest, JobState, Piece, Stage, TranscribeRequest
+from v2t.domain.jobs import Chunk, Cut, CutRequest, JobState, Piece, Stage, TranscribeRequest, transcript_key
 from v2t.domain.ports import OnProgress
 from v2t.testing import FakeAudioTools
 
@@ -307,6 +307,7 @@ async def test_a_completed_job_is_not_run_again_unless_it_is_asked_for(short: Fa
     await short.client.submit(request)
     await short.result(request)
     assert len(short.transcriber.asked) == 1
+    short.store.delete(transcript_key(request.job_id))
     await short.client.submit(request, again=True)
     await short.result(request)
     assert len(short.transcriber.asked) == 2

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from temporalio import activity
 
-from v2t.domain.coverage import spans_without_words
+from v2t.activities.attempts import AttemptLog, observe_nothing
+from v2t.activities.merging import merge_results, stored_result, summarize
+from v2t.activities.objects import opened, put_files
 from v2t.domain.errors import EngineEmptyResult
-from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import (
-    Chunk,
     ChunkRequest,
     ChunkResult,
     Cut,
@@ -30,24 +30,14 @@ from v2t.domain.jobs import (
     JobRecord,
     JobState,
     MergeRequest,
-    Piece,
     ShortRequest,
     TranscribeRequest,
     TranscribeResult,
     choose_language,
     transcript_key,
 )
-from v2t.domain.merge import merge_chunks
-from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, Transcriber
-from v2t.domain.transcript import (
-    DroppedSpan,
-    DropReason,
-    Segment,
-    Timings,
-    Transcript,
-    segments_from_document,
-    to_document,
-)
+from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, Transcriber
+from v2t.domain.transcript import to_document
 
 _BEAT_SECONDS = 1.0
 """A heartbeat carries news of cancellation back: this often keeps it below the promised 2 seconds."""
@@ -62,6 +52,8 @@ class TranscriptionActivities:
         audio_tools: decodes and cuts.
         open_transcriber: provider name → Transcriber, on this machine.
         scratch: folder for files on their way into the store; on the store's file system if that is local.
+        host: the machine, whose own queue the rest of a file it began to cut is sent to; empty: it has none.
+        observe: measures each try of a provider.
     """
 
     def __init__(
@@ -71,24 +63,31 @@ class TranscriptionActivities:
         audio_tools: AudioTools,
         open_transcriber: Callable[[str], Transcriber],
         scratch: Path,
+        *,
+        host: str = "",
+        observe: OnAttempt = observe_nothing,
     ) -> None:
         self._store = store
         self._records = records
         self._audio_tools = audio_tools
         self._open_transcriber = open_transcriber
         self._scratch = scratch
+        self._host = host
+        self._attempts = AttemptLog(records, observe, host)
 
     @activity.defn
     async def cut_audio(self, request: CutRequest) -> Cut:
-        """Cut a window of the source into chunk objects."""
-        async with _heartbeat() as report, _opened(self._store, request.audio.key) as source:
+        """Cut a window of the source into chunk objects; the first one finds the transcript of an earlier run."""
+        async with _heartbeat() as report:
+            if not request.start:
+                stored = await asyncio.to_thread(stored_result, self._store, request.job_id)
+                if stored:
+                    return Cut((), (), 0.0, finished=True, host=self._host, stored=stored)
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                cut = await self._audio_tools.cut(source, request, Path(folder), report)
-                for chunk in cut.chunks:
-                    await asyncio.to_thread(
-                        self._store.put_file, chunk.key, Path(folder) / f"{chunk.index}.wav", move=True
-                    )
-        return cut
+                async with opened(self._store, request.audio.key) as source:
+                    cut = await self._audio_tools.cut(source, request, Path(folder), report)
+                await put_files(self._store, {c.key: Path(folder) / f"{c.index}.wav" for c in cut.chunks})
+        return dataclasses.replace(cut, host=self._host)
 
     @activity.defn
     async def transcribe_chunk(self, request: ChunkRequest) -> ChunkResult:
@@ -114,23 +113,25 @@ class TranscriptionActivities:
     @activity.defn
     async def record_failure(self, request: FailureRequest) -> None:
         """Write down that a job failed or was cancelled, and drop its decoded audio."""
-        await asyncio.to_thread(self._record_failure, request)
+        async with _heartbeat():
+            await asyncio.to_thread(self._record_failure, request)
 
     async def _transcribe_chunk(self, request: ChunkRequest, report: Callable[[float], None]) -> ChunkResult:
         transcriber = self._open_transcriber(request.options.provider)
         key = _result_key(request, transcriber.name)
-        if not await asyncio.to_thread(self._store.exists, key):
-            async with _opened(self._store, request.chunk.key) as audio:
+        if await asyncio.to_thread(self._store.exists, key):
+            document = json.loads(await asyncio.to_thread(self._store.get_bytes, key))
+        else:
+            async with opened(self._store, request.chunk.key) as audio:
                 seconds = request.chunk.speech_seconds
                 heard = await self._hear(transcriber, audio, request, lambda fraction: report(fraction * seconds))
             document = {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(p) for p in request.chunk.pieces]}
             await asyncio.to_thread(self._store.put_bytes, key, json.dumps(document).encode())
-        stored = json.loads(await asyncio.to_thread(self._store.get_bytes, key))
         return ChunkResult(
             index=request.chunk.index,
             key=key,
-            language=stored["language"],
-            language_probability=stored["language_probability"],
+            language=document["language"],
+            language_probability=document["language_probability"],
             speech_seconds=request.chunk.speech_seconds,
             provider=transcriber.name,
             model=request.options.model,
@@ -140,7 +141,8 @@ class TranscriptionActivities:
         self, transcriber: Transcriber, audio: Path, request: ChunkRequest, report: Callable[[float], None]
     ) -> EngineResult:
         try:
-            return await transcriber.transcribe(audio, request.chunk, request.options, report)
+            async with self._attempts.attempt(request, transcriber.name):
+                return await transcriber.transcribe(audio, request.chunk, request.options, report)
         except EngineEmptyResult:
             # Native engines under load can return nothing; twice nothing means there is nothing.
             if activity.info().attempt == 1:
@@ -148,63 +150,22 @@ class TranscriptionActivities:
             return EngineResult((), request.options.language, 0.0, 0.0)
 
     def _merge(self, request: MergeRequest) -> TranscribeResult:
-        parts: list[tuple[Chunk, tuple[Segment, ...]]] = []
-        engine_seconds = 0.0
-        for result in request.results:
-            document = json.loads(self._store.get_bytes(result.key))
-            pieces = tuple(Piece(**piece) for piece in document["pieces"])
-            parts.append((Chunk(result.index, result.key, pieces), segments_from_document(document["segments"])))
-            engine_seconds += document["engine_seconds"]
-        segments, dropped = filter_segments(merge_chunks(parts))
-        dropped += [DroppedSpan(s.start, s.start + s.length, DropReason.NO_SPEECH) for s in request.silences]
-        dropped += spans_without_words([chunk for chunk, _ in parts], segments, dropped)
-        finished_at = time.time()
-        transcript = Transcript(
-            duration_seconds=round(request.duration_seconds, 3),
-            segments=tuple(segments),
-            dropped=tuple(sorted(dropped, key=lambda span: (span.start, span.end))),
-            language=request.language or None,
-            language_probability=round(request.language_probability, 3) if request.language else None,
-            provider=request.results[0].provider if request.results else request.request.options.provider,
-            model=request.request.options.model,
-            translated=request.request.options.translate,
-            timings=Timings(
-                decode_seconds=round(request.decode_seconds, 3),
-                engine_seconds=round(engine_seconds, 3),
-                total_seconds=round(finished_at - request.started_at, 3),
-            ),
-            warnings=request.warnings if segments else (*request.warnings, "no speech was found"),
-            job_id=request.request.job_id,
-            source=request.request.audio.name,
-        )
-        return self._finish(request.request, transcript, request.started_at, finished_at)
-
-    def _finish(
-        self, request: TranscribeRequest, transcript: Transcript, started_at: float, finished_at: float
-    ) -> TranscribeResult:
-        document = json.dumps(to_document(transcript), ensure_ascii=False)
-        self._store.put_bytes(transcript_key(request.job_id), document.encode())
-        words = sum(len(segment.words) for segment in transcript.segments)
+        transcript = merge_results(self._store, request)
+        key = transcript_key(request.request.job_id)
+        self._store.put_bytes(key, json.dumps(to_document(transcript), ensure_ascii=False).encode())
+        result = summarize(transcript, key)
         record = dataclasses.replace(
-            _record(request, JobState.COMPLETED, started_at, finished_at),
-            provider=transcript.provider,
-            language=transcript.language or "",
-            audio_seconds=transcript.duration_seconds,
-            words=words,
-            transcript_key=transcript_key(request.job_id),
+            _record(request.request, JobState.COMPLETED, request.started_at, time.time()),
+            provider=result.provider,
+            language=result.language,
+            audio_seconds=result.duration_seconds,
+            words=result.words,
+            transcript_key=key,
+            engine_seconds=transcript.timings.engine_seconds,
         )
         self._records.save(record)
-        self._store.delete_prefix(f"{request.job_id}/chunks/")
-        return TranscribeResult(
-            job_id=request.job_id,
-            transcript_key=transcript_key(request.job_id),
-            language=transcript.language or "",
-            duration_seconds=transcript.duration_seconds,
-            words=words,
-            provider=transcript.provider,
-            model=transcript.model,
-            warnings=transcript.warnings,
-        )
+        self._store.delete_prefix(f"{request.request.job_id}/chunks/")
+        return result
 
     def _record_failure(self, request: FailureRequest) -> None:
         record = dataclasses.replace(
@@ -216,17 +177,6 @@ class TranscriptionActivities:
         for key in self._store.list_keys(f"{request.request.job_id}/chunks/"):
             if key.endswith(".wav"):  # the results beside them stay: a retry goes on from there
                 self._store.delete(key)
-
-
-@asynccontextmanager
-async def _opened(store: ObjectStore, key: str) -> AsyncIterator[Path]:
-    """The object as a local file. It may have to be fetched, or another process waited for: heartbeats go on."""
-    file = store.open_file(key)
-    path = await asyncio.to_thread(file.__enter__)
-    try:
-        yield path
-    finally:
-        file.__exit__(None, None, None)
 
 
 @asynccontextmanager
@@ -275,4 +225,5 @@ def _record(request: TranscribeRequest, state: JobState, started_at: float, fini
         language=request.options.language,
         created_at=started_at,
         finished_at=finished_at,
+        batch_id=request.batch_id,
     )

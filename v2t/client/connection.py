@@ -155,11 +155,7 @@ async def patiently(call: Callable[[], Awaitable[Answer]], job_id: str) -> Answe
 def as_v2t_error(error: BaseException, job_id: str = "") -> V2TError:
     """Translate what Temporal says into our own tree, by the innermost cause that has a name."""
     if isinstance(error, RPCError):
-        if _DATABASE_FULL in error.message:
-            return StorageFull()
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return JobNotFound(f"There is no job {job_id}; `v2t jobs list` shows those there are.")
-        return ClusterUnreachable(f"The Temporal server failed: {error.message}")
+        return _of_call(error, job_id)
     found: V2TError | None = None
     cause: BaseException | None = error
     while cause is not None:
@@ -172,3 +168,18 @@ def as_v2t_error(error: BaseException, job_id: str = "") -> V2TError:
             found = StorageFull() if full else from_wire(cause.type or "", cause.message)
         cause = cause.__cause__
     return found or JobFailed(str(error))
+
+
+def _of_call(error: RPCError, job_id: str) -> V2TError:
+    """What a failed call to the server means."""
+    if _DATABASE_FULL in error.message:
+        return StorageFull()
+    if "search attribute" in error.message.lower():
+        return ConfigurationError(
+            "The Temporal namespace does not know v2t's search attributes; `v2t cluster prepare` adds them."
+        )
+    if error.status == RPCStatusCode.NOT_FOUND:
+        if "already completed" in error.message:
+            return JobNotFound(f"The job {job_id} does not run any more; `v2t jobs show` says how it ended.")
+        return JobNotFound(f"There is no job {job_id}; `v2t jobs list` shows those there are.")
+    return ClusterUnreachable(f"The Temporal server failed: {error.message}")

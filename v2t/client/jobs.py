@@ -24,9 +24,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from v2t.client.connection import TlsFiles, as_v2t_error, open_temporal, patiently
-from v2t.domain.errors import ClusterUnreachable
+from v2t.client.namespace import prepare_namespace
+from v2t.client.queues import QueueFacts, queue_facts
+from v2t.domain.errors import ClusterUnreachable, UsageError
 from v2t.domain.jobs import JobState, Progress, Stage, TranscribeRequest, TranscribeResult
-from v2t.workflows.policies import QUEUE
+from v2t.workflows.policies import PRIORITIES, QUEUE, priority_for
+from v2t.workflows.search import start_attributes
 from v2t.workflows.transcribe_file import TranscribeFile
 
 Handle = WorkflowHandle[TranscribeFile, TranscribeResult]
@@ -89,14 +92,32 @@ class Client:
         except RPCError as error:
             raise ClusterUnreachable(f"The Temporal server is not ready: {error.message}") from error
 
-    async def submit(self, request: TranscribeRequest, *, again: bool = False) -> None:
+    async def prepare_namespace(self, retention_days: int) -> None:
+        """Make the namespace and its search attributes where they are missing.
+
+        Args:
+            retention_days: how long Temporal keeps ended workflows, in a namespace made now.
+
+        Raises:
+            ClusterUnreachable: the server does not answer, or does not allow it.
+        """
+        await prepare_namespace(self.temporal, retention_days)
+
+    async def queue_facts(self) -> list[QueueFacts]:
+        """Pollers and backlog of each task queue. Raises ClusterUnreachable."""
+        return await queue_facts(self.temporal)
+
+    async def submit(self, request: TranscribeRequest, *, again: bool = False, lost: bool = False) -> None:
         """Start a job, or join it when the same content and parameters run already.
 
-        A job that failed or was cancelled starts anew and goes on from its finished chunks.
+        A job that failed or was cancelled starts anew and goes on from its finished chunks. A run that finds the
+        job's transcript in the store ends with it at once: who wants the work redone deletes it before.
 
         Args:
             request: the file and parameters; they determine the job id.
             again: start even when the job has completed or is running, which ends that run.
+            lost: start even when the job has completed, because its transcript is gone; join a run there is, so that
+                all who miss the transcript at the same time wait for one run.
         """
         try:
             await self.temporal.start_workflow(
@@ -105,11 +126,13 @@ class Client:
                 id=request.job_id,
                 task_queue=QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
-                if again
+                if again or lost
                 else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING
                 if again
                 else WorkflowIDConflictPolicy.USE_EXISTING,
+                priority=priority_for(request.user, request.priority),
+                search_attributes=start_attributes(request),
             )
         except WorkflowAlreadyStartedError:
             return  # it has completed: its result is the answer
@@ -141,6 +164,34 @@ class Client:
         """Ask a job to stop; its computing ends within 2 seconds. Raises JobNotFound."""
         try:
             await self._handle(job_id).cancel()
+        except RPCError as error:
+            raise as_v2t_error(error, job_id) from error
+
+    async def pause(self, job_id: str) -> None:
+        """Let a job begin no further step until it is resumed; those that run are finished. Raises JobNotFound."""
+        try:
+            await self._handle(job_id).signal(TranscribeFile.pause)
+        except RPCError as error:
+            raise as_v2t_error(error, job_id) from error
+
+    async def resume(self, job_id: str) -> None:
+        """Let a paused job go on. Raises JobNotFound."""
+        try:
+            await self._handle(job_id).signal(TranscribeFile.resume)
+        except RPCError as error:
+            raise as_v2t_error(error, job_id) from error
+
+    async def set_priority(self, job_id: str, priority: int) -> None:
+        """Give the steps that a job begins from now on another priority, 1 to 5.
+
+        Raises:
+            UsageError: there is no such priority.
+            JobNotFound: no such job runs.
+        """
+        if priority not in PRIORITIES:
+            raise UsageError(f"{priority} is no priority; 1 is the most urgent, 5 the least.")
+        try:
+            await self._handle(job_id).signal(TranscribeFile.set_priority, priority)
         except RPCError as error:
             raise as_v2t_error(error, job_id) from error
 
@@ -195,7 +246,7 @@ async def _view(description: WorkflowExecutionDescription, progress: Progress | 
         if item.activity_type.name.startswith("transcribe") and item.heartbeat_details.payloads:
             details = await description.data_converter.decode(item.heartbeat_details.payloads)
             running_seconds += float(details[0])
-    if progress and pending and not started:
+    if progress and progress.stage is not Stage.PAUSED and pending and not started:
         progress = replace(progress, stage=Stage.QUEUED)
     return JobView(
         job_id=description.id,

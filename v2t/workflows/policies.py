@@ -50,6 +50,9 @@ WINDOW_GROWTH = 4.0
 """The first window gives every slot of a small machine a chunk at once; as later windows decode the
 part before them again, each is four times as long as the one before."""
 
+PRIORITIES = range(1, 6)
+"""From the most urgent to the least."""
+
 _FAIRNESS_KEY_BYTES = 64  # Temporal's limit
 
 

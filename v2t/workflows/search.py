@@ -52,4 +52,4 @@ def say_ended(request: TranscribeRequest, state: JobState, audio_seconds: float)
 
 def _is_searchable() -> bool:
     """Jobs started by versions before search attributes must replay without them, and need no marker to know."""
-    return _USER in workflow.info().typed_search_attributes
+    return workflow.info().typed_search_attributes.get(_USER) is not None

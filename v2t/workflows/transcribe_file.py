@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.common import Priority
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutError,  # noqa: A004 - its name in the SDK
+    TimeoutType,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from v2t.activities.transcription import TranscriptionActivities
@@ -32,11 +40,15 @@ with workflow.unsafe.imports_passed_through():
         CPU_QUEUE,
         FIRST_WINDOW_SECONDS,
         HEARTBEAT_TIMEOUT,
+        HOST_QUEUE_WAIT,
         QUEUE,
         RETRY,
         STEP_TIMEOUT,
         WINDOW_GROWTH,
+        host_queue,
+        priority_for,
     )
+    from v2t.workflows.search import say_completed, say_ended
 
 
 @workflow.defn(name="TranscribeFile")
@@ -54,21 +66,26 @@ class TranscribeFile:
         self._duration_seconds = 0.0
         self._finished: dict[int, Chunk] = {}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
+        self._host = ""  # the machine whose disk holds the source
+        self._paused = False
+        self._urgency = request.priority
 
     @workflow.run
     async def run(self, _request: TranscribeRequest) -> TranscribeResult:
         """Transcribe; on failure or cancellation write that down and fail the same way."""
         try:
-            return await self._transcribe()
+            result = await self._transcribe()
         except (ActivityError, asyncio.CancelledError) as error:
             await self._record_failure(error)
             raise
+        say_completed(result)
+        return result
 
     @workflow.query
     def progress(self) -> Progress:
         """How far the job is."""
         return Progress(
-            stage=self._stage,
+            stage=Stage.PAUSED if self._paused else self._stage,
             duration_seconds=self._duration_seconds,
             finished_seconds=sum(chunk.speech_seconds for chunk in self._finished.values())
             + sum(piece.length for piece in self._silences),
@@ -81,8 +98,25 @@ class TranscribeFile:
         """What was asked, so that it can be asked again."""
         return self._request
 
+    @workflow.signal
+    def pause(self) -> None:
+        """Begin no further step; those that run go on to their end."""
+        self._paused = True
+
+    @workflow.signal
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+
+    @workflow.signal
+    def set_priority(self, priority: int) -> None:
+        """Steps begun from now on have this priority, 1 to 5."""
+        self._urgency = min(max(priority, 1), 5)
+
     async def _transcribe(self) -> TranscribeResult:
         cut = await self._cut(start=0.0, window=FIRST_WINDOW_SECONDS)
+        if cut.stored:  # Temporal has forgotten the run that made it, or two raced
+            return cut.stored
         self._stage = Stage.TRANSCRIBING
         if cut.finished and len(cut.chunks) == 1:
             return await self._transcribe_short(cut.chunks[0])
@@ -99,21 +133,17 @@ class TranscribeFile:
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
+            priority=self._priority(),
         )
 
     async def _cut(self, start: float, window: float) -> Cut:
-        cut = await workflow.execute_activity_method(
-            TranscriptionActivities.cut_audio,
-            CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks)),
-            task_queue=QUEUE,
-            start_to_close_timeout=STEP_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        await self._while_paused()
+        request = CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks))
+        cut = await self._cut_on_host(request) or await self._cut_at(request, QUEUE)
         task = asyncio.current_task()
         if task and task.cancelling():  # the cut was finished before it heard that the job is cancelled
             raise asyncio.CancelledError
+        self._host = cut.host
         self._chunks.extend(cut.chunks)
         self._silences.extend(cut.silences)
         self._warnings.update(dict.fromkeys(cut.warnings))
@@ -121,14 +151,40 @@ class TranscribeFile:
         self._duration_seconds = max(self._duration_seconds, cut.duration_seconds)
         return cut
 
-    async def _transcribe_short(self, chunk: Chunk) -> TranscribeResult:
+    async def _cut_on_host(self, request: CutRequest) -> Cut | None:
+        """Cut where the source is on disk; None where that machine is not known, or nobody answers there."""
+        if not self._host:
+            return None
+        try:
+            return await self._cut_at(request, host_queue(self._host), HOST_QUEUE_WAIT)
+        except ActivityError as error:
+            if isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START:
+                return None
+            raise
+
+    async def _cut_at(self, request: CutRequest, queue: str, patience: timedelta | None = None) -> Cut:
         return await workflow.execute_activity_method(
-            TranscriptionActivities.transcribe_short,
-            ShortRequest(chunk, self._merge_request()),
-            task_queue=CPU_QUEUE,
+            TranscriptionActivities.cut_audio,
+            request,
+            task_queue=queue,
+            schedule_to_start_timeout=patience,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            priority=self._priority(),
+        )
+
+    async def _transcribe_short(self, chunk: Chunk) -> TranscribeResult:
+        await self._while_paused()
+        return await workflow.execute_activity_method(
+            TranscriptionActivities.transcribe_short,
+            ShortRequest(chunk, self._merge_request()),
+            task_queue=self._request.queue or CPU_QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            priority=self._priority(),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
 
@@ -158,13 +214,15 @@ class TranscribeFile:
 
     async def _transcribe_chunk(self, chunk: Chunk, language: str) -> ChunkResult:
         async with self._slots:
+            await self._while_paused()
             result = await workflow.execute_activity_method(
                 TranscriptionActivities.transcribe_chunk,
                 ChunkRequest(self._request.job_id, chunk, replace(self._request.options, language=language)),
-                task_queue=CPU_QUEUE,
+                task_queue=self._request.queue or CPU_QUEUE,
                 start_to_close_timeout=STEP_TIMEOUT,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRY,
+                priority=self._priority(),
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         self._finished[chunk.index] = chunk
@@ -177,6 +235,13 @@ class TranscribeFile:
         redone = await asyncio.gather(*(self._transcribe_chunk(chunks[index], language) for index in wrong))
         better = {result.index: result for result in redone}
         return tuple(better.get(result.index, result) for result in results)
+
+    async def _while_paused(self) -> None:
+        while self._paused:  # asked first: waiting, even for nothing, would change the order of steps in old histories
+            await workflow.wait_condition(lambda: not self._paused)
+
+    def _priority(self) -> Priority:
+        return priority_for(self._request.user, self._urgency)
 
     def _merge_request(self) -> MergeRequest:
         return MergeRequest(
@@ -207,5 +272,8 @@ class TranscribeFile:
             request,
             task_queue=QUEUE,
             start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
+            priority=self._priority(),
         )
+        say_ended(self._request, request.state, self._duration_seconds)
