@@ -259,6 +259,15 @@ async def test_a_long_batch_goes_on_in_a_new_run_and_keeps_count(server: str, mo
         assert result.batch_id in {view.batch_id for view in await list_batches(cluster.client)}
 
 
+async def test_all_work_of_a_batch_is_found_by_its_user_and_name(cluster: BatchCluster) -> None:
+    batch = await cluster.submit(cluster.items(3))
+    await cluster.result(batch)
+    query = f"V2tBatch = '{batch}' AND V2tUser = 'alice'"
+    async with asyncio.timeout(30):  # the server's list lags behind
+        while (await cluster.client.temporal.count_workflows(query)).count < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
 async def test_a_group_that_cannot_be_read_fails_its_files_alone(cluster: BatchCluster) -> None:
     cluster.transcriber.hold = asyncio.Event()
     items = large(cluster.items(10))

@@ -37,6 +37,7 @@ from v2t.domain.batches import (
 from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, JobState, TranscribeOptions
 from v2t.domain.ports import ObjectStore
 from v2t.domain.uploads import UploadRequest
+from v2t.workflows.file_children import owner_attributes
 from v2t.workflows.policies import QUEUE, priority_for
 from v2t.workflows.take_upload import TakeUpload
 from v2t.workflows.transcribe_batch import TranscribeBatch
@@ -99,6 +100,7 @@ async def submit_batch(
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             priority=priority_for(user, priority),
+            search_attributes=owner_attributes(user, batch),
         )
     except RPCError as error:
         raise as_v2t_error(error) from error
@@ -118,6 +120,7 @@ async def take_upload(
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             priority=priority_for(upload.user, priority),
+            search_attributes=owner_attributes(upload.user),
         )
     except RPCError as error:
         raise as_v2t_error(error) from error

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from v2t.domain.jobs import TranscribeRequest, TranscribeResult
     from v2t.domain.search import BATCH, USER
     from v2t.workflows.policies import QUEUE, priority_for
+    from v2t.workflows.search import start_attributes
     from v2t.workflows.transcribe_file import TranscribeFile
 
 FileHandle = workflow.ChildWorkflowHandle[TranscribeFile, TranscribeResult]
@@ -41,7 +42,7 @@ async def start_file(
         if again
         else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
         priority=priority_for(request.user, request.priority),
-        search_attributes=inherited_attributes(request.user, request.batch_id),
+        search_attributes=start_attributes(request),
         static_summary=_printable(request.audio.name),
     )
 
@@ -49,12 +50,6 @@ async def start_file(
 def owner_attributes(user: str, batch_id: str = "") -> TypedSearchAttributes:
     """By what an operator finds the work of a user and of a batch in Temporal's lists."""
     return TypedSearchAttributes([SearchAttributePair(_USER, user), SearchAttributePair(_BATCH, batch_id)])
-
-
-def inherited_attributes(user: str, batch_id: str = "") -> TypedSearchAttributes | None:
-    """Those of a child, where the workflow that starts it has any: what began without them goes on without them."""
-    known = workflow.info().typed_search_attributes.get(_USER)
-    return None if known is None else owner_attributes(user, batch_id)
 
 
 def _printable(name: str) -> str:

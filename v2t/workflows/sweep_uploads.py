@@ -12,7 +12,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from v2t.activities.uploads import UploadActivities
     from v2t.domain.uploads import SweepRequest, UploadRequest
-    from v2t.workflows.file_children import inherited_attributes
+    from v2t.workflows.file_children import owner_attributes
     from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT, priority_for
     from v2t.workflows.take_upload import TakeUpload
 
@@ -48,7 +48,7 @@ class SweepUploads:
                 # One that has ended left its upload behind, or the upload has come back: it does no harm twice.
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 priority=priority_for(request.upload.user, request.priority),
-                search_attributes=inherited_attributes(request.upload.user),
+                search_attributes=owner_attributes(request.upload.user),
             )
         except WorkflowAlreadyStartedError:
             return  # its notification has come

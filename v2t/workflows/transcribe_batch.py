@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         report_key,
     )
     from v2t.domain.jobs import JobState
-    from v2t.workflows.file_children import inherited_attributes
+    from v2t.workflows.file_children import owner_attributes
     from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT, priority_for
     from v2t.workflows.transcribe_group import TranscribeGroup
 
@@ -118,7 +118,7 @@ class TranscribeBatch:
                     task_queue=QUEUE,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                     priority=priority_for(request.user, request.priority),
-                    search_attributes=inherited_attributes(request.user, request.batch_id),
+                    search_attributes=owner_attributes(request.user, request.batch_id),
                 )
             except WorkflowAlreadyStartedError:
                 if attempt + 1 == _GROUP_STARTS:
