@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from v2t.domain.jobs import ProviderAttempt
 
 _AUDIO_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 900, 1800, 3600, 7200)
 
@@ -27,3 +32,11 @@ SLOTS = Gauge("v2t_worker_slots", "Slots of this worker.", ["kind", "state"])
 
 TASKS = Counter("v2t_worker_tasks_total", "Steps that ended on this worker, by outcome.", ["step", "outcome"])
 """outcome: ok, cancelled, given back, or the code of the error."""
+
+
+def observe_attempt(attempt: ProviderAttempt) -> None:
+    """Count one try of a provider, and what it did."""
+    TRANSCRIPTIONS.labels(attempt.provider, attempt.error_code or "ok").inc()
+    if not attempt.error_code:
+        TRANSCRIPTION_SECONDS.labels(attempt.provider).observe(attempt.seconds)
+        AUDIO_SECONDS.labels(attempt.provider).inc(attempt.audio_seconds)

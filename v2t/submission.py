@@ -207,7 +207,7 @@ async def _fetch(cluster: Cluster, request: TranscribeRequest) -> Transcript:
     try:
         return await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
     except ObjectMissing:
-        await cluster.client.submit(request, again=True)
+        await cluster.client.submit(request, lost=True)
         await cluster.client.result(request.job_id)
         return await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
 

@@ -89,7 +89,12 @@ class Workshop:
         from v2t.activities.transcription import TranscriptionActivities
 
         return TranscriptionActivities(
-            self._store, self._records, self._audio_tools, self.open_transcriber, self.scratch
+            self._store,
+            self._records,
+            self._audio_tools,
+            self.open_transcriber,
+            self.scratch,
+            **(_cluster_parts(self._settings) if self._settings.is_cluster else {}),
         )
 
     @cached_property
@@ -131,6 +136,13 @@ class Workshop:
 
     async def _locate_model(self, name: str, model_format: str) -> Path:
         return await asyncio.to_thread(self._models.ensure, name, model_format)
+
+
+def _cluster_parts(settings: Settings) -> dict[str, Any]:
+    """What the steps are given on a cluster only: their machine's name, and what measures them."""
+    from v2t.metrics import observe_attempt
+
+    return {"host": settings.worker.host, "observe": observe_attempt}
 
 
 async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:
