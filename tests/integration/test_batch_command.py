@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.command import Command, finish, interrupt
+from support.recordings import decode, tile, write_wav
 
 from v2t.domain.jobs import JobState
 
@@ -136,3 +137,18 @@ def test_the_same_jobs_are_found_by_batch_and_text(kept: Command, folder: Path) 
     assert [job["name"] for job in found.json["data"]["jobs"]] == ["bad.mp3"]
     assert kept.run("jobs", "list", "--until", "1h", "--json").json["data"]["jobs"] == []
     assert kept.run("jobs", "list", "--user", "nobody", "--json").json["data"]["jobs"] == []
+
+
+def test_a_job_is_paused_hurried_and_resumed(kept: Command, samples: Path, tmp_path: Path) -> None:
+    speech = decode(samples / "austen.flac")
+    long = write_wav(tmp_path / "long.wav", tile([speech], 600.0))
+    (job,) = kept.run("transcribe", long, *MODEL, "--no-wait").stdout.split()
+    paused = kept.run("jobs", "pause", job)
+    assert paused.exit_code == 0, paused.stderr
+    assert kept.run("jobs", "priority", job, "1").exit_code == 0
+    assert kept.run("jobs", "show", job, "--json").json["data"]["progress"]["stage"] == "paused"
+    assert kept.run("jobs", "resume", job).exit_code == 0
+    assert kept.run("jobs", "cancel", job).exit_code == 0
+    for words in (("pause", job), ("resume", job), ("priority", job, "2")):
+        refused = kept.run("jobs", *words)
+        assert (refused.exit_code, refused.complaint) == (2, f"{job} is cancelled; it does not run.")

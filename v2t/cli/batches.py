@@ -11,7 +11,7 @@ import click
 
 from v2t.cli.batch_run import failure_lines, farewell
 from v2t.cli.interruption import run_interruptible
-from v2t.cli.jobs import shown_time
+from v2t.cli.job_records import shown_time
 from v2t.cli.output import Result, as_table, counted, returns_result, say
 from v2t.domain.errors import JobFailed, JobNotFound, UsageError
 from v2t.domain.jobs import JobState, TranscribeOptions

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from v2t.cli.job_records import collect_jobs, running_record, shown_length, shown_time
 from v2t.cli.moment import Moment
 from v2t.cli.output import Result, as_table, returns_result
-from v2t.domain.errors import ConnectionFailed, JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
+from v2t.domain.errors import JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
 from v2t.domain.jobs import JobRecord, JobState
 from v2t.domain.ports import JobFilter
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-_ANSWER_SECONDS = 3.0
 _STATES = [state.value for state in JobState]
 
 
 @click.group("jobs")
 def group() -> None:
-    """List, watch, cancel and retry jobs."""
+    """List, watch, pause, cancel and retry jobs."""
 
 
 @group.command("list")
@@ -70,9 +69,15 @@ def list_(
         until=until or 0.0,
         limit=limit,
     )
-    records = _on_cluster(lambda cluster: _collect(cluster, wanted))
+    records = _on_cluster(lambda cluster: collect_jobs(cluster, wanted))
     rows = [
-        (record.job_id, record.state.value, shown_time(record.created_at), _length(record.audio_seconds), record.name)
+        (
+            record.job_id,
+            record.state.value,
+            shown_time(record.created_at),
+            shown_length(record.audio_seconds),
+            record.name,
+        )
         for record in records
     ]
     lines = as_table(("JOB", "STATE", "STARTED", "LENGTH", "FILE"), rows) if rows else ["There are no jobs."]
@@ -89,7 +94,7 @@ def show(job_id: str) -> Result:
         view, record = await _look_up(cluster, job_id)
         facts: dict[str, Any] = dataclasses.asdict(record) if record else {}
         if view and view.state == JobState.RUNNING:
-            facts |= dataclasses.asdict(await _running_record(cluster, view))
+            facts |= dataclasses.asdict(await running_record(cluster, view))
             facts["progress"] = dataclasses.asdict(view.progress) if view.progress else None
             facts["attempt"], facts["last_failure"] = view.attempt, view.last_failure
         return facts
@@ -195,16 +200,44 @@ def retry(job_id: str) -> Result:
     return Result(data={"job_id": job_id}, lines=[f"{job_id} runs again; `v2t jobs watch {job_id}` follows it"])
 
 
-async def _collect(cluster: Cluster, wanted: JobFilter) -> list[JobRecord]:
-    """Jobs that run, from Temporal, and those that ended, from the records."""
-    finished = await asyncio.to_thread(cluster.records.find, wanted)
-    running: list[JobRecord] = []
-    if wanted.state in {None, JobState.RUNNING}:
-        views = [view for view in await cluster.client.list_jobs(limit=wanted.limit) if view.state == JobState.RUNNING]
-        running = list(await asyncio.gather(*(_running_record(cluster, view) for view in views)))
-    known = {record.job_id for record in running}
-    shown = [record for record in running if wanted.matches(record)]
-    return [*shown, *(record for record in finished if record.job_id not in known)][: wanted.limit]
+@group.command()
+@click.argument("job_id")
+@returns_result
+def pause(job_id: str) -> Result:
+    """Begin no further steps of JOB_ID; those that compute go on to their end."""
+    return _tell(job_id, lambda cluster: cluster.client.pause(job_id), "is paused; `v2t jobs resume` lets it go on")
+
+
+@group.command()
+@click.argument("job_id")
+@returns_result
+def resume(job_id: str) -> Result:
+    """Let JOB_ID go on after a pause."""
+    return _tell(job_id, lambda cluster: cluster.client.resume(job_id), "goes on")
+
+
+@group.command()
+@click.argument("job_id")
+@click.argument("number", type=click.IntRange(1, 5))
+@returns_result
+def priority(job_id: str, number: int) -> Result:
+    """Give the steps that JOB_ID has not begun yet the priority NUMBER, 1 to 5; 1 is the most urgent."""
+    done = f"has priority {number} from here on"
+    return _tell(job_id, lambda cluster: cluster.client.set_priority(job_id, number), done)
+
+
+def _tell(job_id: str, action: Callable[[Cluster], Awaitable[None]], done: str) -> Result:
+    """Tell something to a job that runs."""
+
+    async def tell(cluster: Cluster) -> None:
+        view, record = await _look_up(cluster, job_id)
+        if view is None or view.state != JobState.RUNNING:
+            state = view.state if view else record.state if record else JobState.FAILED
+            raise UsageError(f"{job_id} is {state.value}; it does not run.")
+        await action(cluster)
+
+    _on_cluster(tell, work=True)
+    return Result(data={"job_id": job_id}, lines=[f"{job_id} {done}"])
 
 
 def _on_cluster(action: Callable[[Cluster], Awaitable[Value]], *, work: bool = False) -> Value:
@@ -243,38 +276,6 @@ async def _cancel(cluster: Cluster, job_id: str) -> None:
     state = view.state if view else record.state if record else JobState.FAILED
     if state != JobState.CANCELLED:
         raise UsageError(f"{job_id} is {state.value}; there is nothing to cancel.")
-
-
-async def _running_record(cluster: Cluster, view: JobView) -> JobRecord:
-    """What a job was asked to do, told by a worker; where none answers, only that it runs."""
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            request = await cluster.client.request(view.job_id)
-    except (TimeoutError, JobNotFound, ConnectionFailed):
-        return JobRecord(view.job_id, "", "", "", 0, view.state, created_at=view.created_at)
-    return JobRecord(
-        job_id=view.job_id,
-        user=request.user,
-        name=request.audio.name,
-        sha256=request.audio.sha256,
-        size_bytes=request.audio.size_bytes,
-        state=view.state,
-        provider=request.options.provider,
-        model=request.options.model,
-        language=request.options.language,
-        created_at=view.created_at,
-        batch_id=request.batch_id,
-    )
-
-
-def shown_time(seconds: float) -> str:
-    """A Unix time as people here read it; a dash where there is none."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
-
-
-def _length(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if seconds else "-"
 
 
 def _shown(name: str, value: Any) -> str:

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "batch": ("v2t.cli.batch:command", "Transcribe many files as one batch."),
     "batches": ("v2t.cli.batches:group", "List, follow, pause, cancel and retry batches."),
     "watch": ("v2t.cli.watch:command", "Transcribe what appears in a folder or bucket."),
-    "jobs": ("v2t.cli.jobs:group", "List, watch, cancel and retry jobs."),
+    "jobs": ("v2t.cli.jobs:group", "List, watch, pause, cancel and retry jobs."),
     "health": ("v2t.cli.health:command", "Show how every part of the system is."),
     "gateway": ("v2t.cli.gateway:group", "Take in recordings dropped into the object store."),
     "models": ("v2t.cli.models:group", "List, pull, verify and remove speech models."),
