@@ -86,7 +86,7 @@ def render(report: HealthReport) -> list[str]:
         (part.status.value, part.name, part.summary + (f" → {part.next_step}" if part.next_step else ""))
         for part in report.parts
     ]
-    lines = as_table(("STATUS", "PART", ""), rows)[1:]
+    lines = as_table(("", "", ""), rows)[1:]
     if sys.stdout.isatty():
         lines = [_coloured(line, status) for line, (status, *_) in zip(lines, rows, strict=True)]
     verdict = "can transcribe" if report.can_transcribe else "cannot transcribe"
