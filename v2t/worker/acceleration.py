@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from v2t.domain.errors import ConfigurationError
-from v2t.providers.table import LOCAL_PROVIDERS, is_installed, resolve_provider
+from v2t.providers.table import resolve_provider
 
 _PROBE_SECONDS = 60.0
+
+DRIVEN = frozenset({"cpu"})
+"""What v2t's engines are told to compute on, whatever their libraries could: a name is added here together with the
+code in `providers/` that does it, and health pages then show it as used."""
 
 _PROBES = {
     "faster_whisper": "import ctranslate2; print('CUDA = %d' % ctranslate2.get_cuda_device_count())",
@@ -32,7 +35,7 @@ class Acceleration:
 
     engine: str
     used: str  # cpu, cuda, metal or vulkan
-    available: tuple[str, ...]  # to this engine; cpu always is
+    available: tuple[str, ...]  # to the installed library, the slowest first; cpu always is
     graphics_cards: int = 0
 
 
@@ -54,12 +57,18 @@ def find_acceleration(wanted: str, provider: str) -> Acceleration:
 def choose_acceleration(wanted: str, engine: str, answer: str) -> Acceleration:
     """Choose from what an engine says of itself. Raises ConfigurationError when the wanted is not there."""
     available, cards = parse_answer(answer)
+    driven = [name for name in available if name in DRIVEN]
+    if wanted in available and wanted not in driven:
+        raise ConfigurationError(
+            f"worker.acceleration is {wanted}, which {engine} could use here, but v2t runs engines on "
+            f"{', '.join(driven)} only so far; set it to auto"
+        )
     if wanted not in {"auto", *available}:
         raise ConfigurationError(
             f"worker.acceleration is {wanted}, but {engine} can use only {', '.join(available)} here; "
             f"{_NEXT_STEP[wanted]}, or set it to auto"
         )
-    used = available[-1] if wanted == "auto" else wanted
+    used = driven[-1] if wanted == "auto" else wanted
     return Acceleration(engine, used, available, cards if used == "cuda" else 0)
 
 
@@ -77,11 +86,6 @@ def parse_answer(answer: str) -> tuple[tuple[str, ...], int]:
     return (*found, *(("cuda",) if cards else ())), cards
 
 
-def installed_engines() -> tuple[str, ...]:
-    """The names of the engines whose library is installed."""
-    return tuple(name for name, provider in LOCAL_PROVIDERS.items() if is_installed(provider))
-
-
 def _ask(engine: str) -> str:
     """The engine's own words; none where its library does not even load, which the first chunk will report."""
     command = [sys.executable, "-P", "-c", _PROBES[engine]]
@@ -89,4 +93,4 @@ def _ask(engine: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else json.dumps("")
+    return done.stdout if done.returncode == 0 else ""

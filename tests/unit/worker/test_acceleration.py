@@ -4,6 +4,7 @@ import pytest
 
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import LOCAL
+from v2t.worker import acceleration
 from v2t.worker.acceleration import choose_acceleration, find_acceleration, parse_answer
 
 PLAIN = "WHISPER : COREML = 0 | OPENVINO = 0 | CPU : SSE3 = 1 | AVX2 = 1 | OPENMP = 1 | REPACK = 1 |"
@@ -27,14 +28,22 @@ def test_what_an_engine_says_of_itself_is_understood(answer: str, available: tup
     assert parse_answer(answer) == (available, cards)
 
 
-def test_auto_takes_the_fastest_there_is() -> None:
-    assert choose_acceleration("auto", "faster_whisper", "CUDA = 1").used == "cuda"
+def test_auto_takes_the_fastest_that_engines_are_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_acceleration("auto", "faster_whisper", "CUDA = 1").used == "cpu"
+    monkeypatch.setattr(acceleration, "DRIVEN", frozenset({"cpu", "cuda"}))
+    found = choose_acceleration("auto", "faster_whisper", "CUDA = 2")
+    assert (found.used, found.graphics_cards) == ("cuda", 2)
     assert choose_acceleration("auto", "faster_whisper", "CUDA = 0").used == "cpu"
+
+
+def test_a_card_that_the_library_could_use_but_v2t_does_not_is_refused_as_that() -> None:
+    with pytest.raises(ConfigurationError, match="cuda, which faster_whisper could use here, but v2t runs engines on"):
+        choose_acceleration("cuda", "faster_whisper", "CUDA = 1")
 
 
 def test_cpu_is_cpu_also_beside_a_graphics_card() -> None:
     found = choose_acceleration("cpu", "faster_whisper", "CUDA = 1")
-    assert (found.used, found.graphics_cards) == ("cpu", 0)
+    assert (found.used, found.available, found.graphics_cards) == ("cpu", ("cpu", "cuda"), 0)
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "vulkan", "metal"])
