@@ -44,6 +44,7 @@ from v2t.workflows.transcribe_batch import TranscribeBatch
 from v2t.workflows.transcribe_group import TranscribeGroup
 
 Handle = WorkflowHandle[TranscribeBatch, BatchResult]
+GroupHandle = WorkflowHandle[TranscribeGroup, BatchTotals]
 
 _GROUPS_WRITTEN_AT_ONCE = 16
 _QUERY_TIMEOUT = timedelta(seconds=2)
@@ -154,7 +155,7 @@ async def _progress(client: Client, batch_id: str) -> BatchProgress | None:
 
 
 async def _group_totals(client: Client, group: str) -> BatchTotals:
-    handle = client.temporal.get_workflow_handle_for(TranscribeGroup.run, group)
+    handle: GroupHandle = client.temporal.get_workflow_handle_for(TranscribeGroup.run, group)
     try:
         return await handle.query(TranscribeGroup.progress, rpc_timeout=_QUERY_TIMEOUT)
     except (WorkflowQueryFailedError, RPCError):  # not begun yet
