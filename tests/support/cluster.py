@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 
@@ -25,7 +26,7 @@ from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.service import Service
 from v2t.testing import MemoryJobRecords, MemoryObjectStore
-from v2t.worker.runtime import running_workers
+from v2t.worker.runtime import Role, running_workers
 
 NAMESPACE = "v2t"
 
@@ -116,11 +117,11 @@ class FakeCluster:
     store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
     records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
 
-    async def submit(self, language: str = "") -> TranscribeRequest:
+    async def submit(self, language: str = "", **facts: Any) -> TranscribeRequest:
         """Submit a recording that nobody has submitted before."""
         audio = AudioRef(uuid.uuid4().hex, 4, "talk.wav")
         self.store.put_bytes(audio.key, b"RIFF")
-        request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language))
+        request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language), **facts)
         await self.client.submit(request)
         return request
 
@@ -140,19 +141,33 @@ class FakeCluster:
 
 @asynccontextmanager
 async def fake_cluster(
-    address: str, transcriber: ScriptedTranscriber, audio_tools: AudioTools, *, slots: int = 4
+    address: str,
+    transcriber: ScriptedTranscriber,
+    audio_tools: AudioTools,
+    *,
+    slots: int = 4,
+    host: str = "",
+    namespace: str = NAMESPACE,
 ) -> AsyncIterator[FakeCluster]:
     """A client of the server at `address` and a worker for it."""
-    cluster = FakeCluster(await Client.connect(address, NAMESPACE), transcriber)
-    async with running_worker(cluster, audio_tools, slots=slots):
+    cluster = FakeCluster(await Client.connect(address, namespace), transcriber)
+    async with running_worker(cluster, audio_tools, slots=slots, host=host):
         yield cluster
 
 
 @asynccontextmanager
-async def running_worker(cluster: FakeCluster, audio_tools: AudioTools, *, slots: int = 4) -> AsyncIterator[None]:
+async def running_worker(
+    cluster: FakeCluster, audio_tools: AudioTools, *, slots: int = 4, host: str = "", polls_host: bool = True
+) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory() as scratch:
         activities = TranscriptionActivities(
-            cluster.store, cluster.records, audio_tools, lambda _name: cluster.transcriber, Path(scratch)
+            cluster.store,
+            cluster.records,
+            audio_tools,
+            lambda _name: cluster.transcriber,
+            Path(scratch),
+            host=host,
         )
-        async with running_workers(cluster.client, activities, slots):
+        role = Role(host=host if polls_host else "")
+        async with running_workers(cluster.client, activities, slots, role=role):
             yield

@@ -24,6 +24,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from v2t.client.connection import TlsFiles, as_v2t_error, open_temporal, patiently
+from v2t.client.holding import hold_queued_steps, release_held_steps
 from v2t.client.namespace import prepare_namespace
 from v2t.client.queues import QueueFacts, queue_facts
 from v2t.domain.errors import ClusterUnreachable, UsageError
@@ -171,6 +172,8 @@ class Client:
         """Let a job begin no further step until it is resumed; those that run are finished. Raises JobNotFound."""
         try:
             await self._handle(job_id).signal(TranscribeFile.pause)
+            await self._progress(job_id)  # answered after the signal: no step is queued from now on
+            await hold_queued_steps(self.temporal, job_id)
         except RPCError as error:
             raise as_v2t_error(error, job_id) from error
 
@@ -178,6 +181,7 @@ class Client:
         """Let a paused job go on. Raises JobNotFound."""
         try:
             await self._handle(job_id).signal(TranscribeFile.resume)
+            await release_held_steps(self.temporal, job_id)
         except RPCError as error:
             raise as_v2t_error(error, job_id) from error
 
