@@ -152,3 +152,16 @@ def test_a_job_is_paused_hurried_and_resumed(kept: Command, samples: Path, tmp_p
     for words in (("pause", job), ("resume", job), ("priority", job, "2")):
         refused = kept.run("jobs", *words)
         assert (refused.exit_code, refused.complaint) == (2, f"{job} is cancelled; it does not run.")
+
+
+def test_a_cancelled_batch_reports_what_was_done_before(kept: Command, samples: Path, tmp_path: Path) -> None:
+    speech = decode(samples / "austen.flac")
+    write_wav(tmp_path / "long.wav", tile([speech], 900.0))
+    (batch,) = kept.run("batch", tmp_path, *MODEL, "--no-wait").stdout.split()
+    assert kept.run("batches", "pause", batch).exit_code == 0
+    assert kept.run("batches", "priority", batch, "1").exit_code == 0
+    assert kept.run("batches", "resume", batch).exit_code == 0
+    assert kept.run("batches", "cancel", batch).exit_code == 0
+    watched = kept.run("batches", "watch", batch)
+    assert watched.exit_code == 1
+    assert "1 file: 0 completed, 1 not" in watched.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from v2t import deployment
 from v2t.domain.batches import BatchItem, FileOutcome, decode_group
-from v2t.domain.errors import ClusterUnreachable, JobNotFound, V2TError
+from v2t.domain.errors import ClusterUnreachable, JobCancelled, JobNotFound, V2TError
 from v2t.domain.jobs import DEFAULT_PRIORITY, DEFAULT_USER, JobState, TranscribeOptions, TranscribeRequest
 from v2t.gathering.finding import Recording
 from v2t.submission import identify
@@ -151,7 +152,7 @@ async def follow(
 
     Raises:
         JobNotFound: no such batch.
-        JobCancelled, V2TError: how it ended, where it did not complete.
+        V2TError: how it ended, where it was neither completed nor cancelled.
     """
     if await _ended(cluster, batch_id, on_view):
         return
@@ -167,7 +168,8 @@ async def _ended(cluster: Cluster, batch_id: str, on_view: OnBatch) -> bool:
 
     if not await _watch(cluster, batch_id, on_view):
         return False
-    await batch_result(cluster.client, batch_id)
+    with suppress(JobCancelled):  # the report tells what was done before
+        await batch_result(cluster.client, batch_id)
     return True
 
 

@@ -17,7 +17,7 @@ from v2t.config.secret import Secret
 from v2t.domain.errors import ConfigurationError, ConnectionFailed, V2TError
 from v2t.health import machine_parts, temporal_parts
 from v2t.health.database_parts import look_at_database, look_at_redis, look_at_replica
-from v2t.health.report import HealthReport, Part, broken
+from v2t.health.report import HealthReport, Part, broken, weak
 from v2t.health.store_parts import look_at_store
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ async def _guarded(check: Check, limit_seconds: float) -> Found:
         part = broken(
             check.name, ConnectionFailed, f"no answer within {limit_seconds:g} s", step, required=check.required
         )
+    except ModuleNotFoundError as error:
+        step = "`pip install 'v2t[worker]'` installs what is needed to look at it"
+        part = weak(check.name, f"not looked at: {error.name} is not installed here", step, required=check.required)
     except ConfigurationError as error:
         summary, _, step = error.message.partition("; ")
         part = broken(

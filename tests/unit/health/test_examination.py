@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,3 +110,9 @@ async def test_a_thread_that_hangs_holds_nobody_up() -> None:
     assert await in_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 / 0)
+
+
+async def test_a_client_without_the_workers_libraries_says_what_it_cannot_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    part = by_name(await examine(cluster_at("127.0.0.1:1"), limit_seconds=8))["redis"]
+    assert (part.status, part.summary) == (Status.DEGRADED, "not looked at: redis is not installed here")
