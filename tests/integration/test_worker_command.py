@@ -122,6 +122,7 @@ class TestOnServers:
         assert after["cache"]["disk_bytes"] > 0
         assert 'v2t_worker_tasks_total{outcome="ok"' in metrics
         assert "temporal_worker_task_slots_available" in metrics
+        assert 'v2t_transcriptions_total{outcome="ok",provider="faster_whisper"} 1.0' in metrics
 
     def test_a_worker_that_drains_finishes_what_it_computes_and_takes_nothing_new(self, cluster: Cluster) -> None:
         leaving = cluster.worker()

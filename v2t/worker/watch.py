@@ -14,7 +14,6 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from v2t import metrics
 from v2t.domain.errors import V2TError
-from v2t.domain.jobs import ChunkRequest, ChunkResult, ShortRequest, TranscribeResult
 
 ENGINE, BOOKKEEPING = "engine", "bookkeeping"
 
@@ -79,10 +78,10 @@ class _Watched(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> object:  # noqa: A002 - theirs
         info = activity.info()
         kind = self._watch.kind_of(info.task_queue)
-        started, outcome, result = time.monotonic(), "ok", None
+        started, outcome = time.monotonic(), "ok"
         self._watch.began(kind)
         try:
-            result = await super().execute_activity(input)
+            return await super().execute_activity(input)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details is None or not details.worker_shutdown:
@@ -101,22 +100,3 @@ class _Watched(ActivityInboundInterceptor):
         finally:
             seconds = round(time.monotonic() - started, 3)
             self._watch.ended(kind, LastTask(info.activity_type, time.time(), seconds, outcome))
-            if kind == ENGINE and input.args:
-                _count_chunk(input.args[0], result, seconds, outcome)
-        return result
-
-
-def _count_chunk(request: object, result: object, seconds: float, outcome: str) -> None:
-    """Keep the metrics of what providers do."""
-    match request:
-        case ChunkRequest(chunk=chunk, options=options):
-            provider = options.provider
-        case ShortRequest(chunk=chunk, merge=merge):
-            provider = merge.request.options.provider
-        case _:
-            return
-    if isinstance(result, (ChunkResult, TranscribeResult)):
-        provider = result.provider  # `local` has become an engine's name
-        metrics.TRANSCRIPTION_SECONDS.labels(provider).observe(seconds)
-        metrics.AUDIO_SECONDS.labels(provider).inc(chunk.speech_seconds)
-    metrics.TRANSCRIPTIONS.labels(provider, outcome).inc()
