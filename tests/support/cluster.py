@@ -30,6 +30,13 @@ from v2t.worker.runtime import Role, running_workers
 
 NAMESPACE = "v2t"
 
+DYNAMIC_SETTINGS = (
+    "matching.enableFairness=true",
+    # each part of a queue has an order of its own; with one part the order is exact
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
+
 
 @contextmanager
 def temporal_server(folder: Path) -> Iterator[str]:
@@ -42,7 +49,8 @@ def temporal_server(folder: Path) -> Iterator[str]:
     command: tuple[str, ...] = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
     for name, kind in SEARCH_ATTRIBUTES.items():
         command += ("--search-attribute", f"{name}={kind}")
-    command += ("--dynamic-config-value", "matching.enableFairness=true")
+    for setting in DYNAMIC_SETTINGS:
+        command += ("--dynamic-config-value", setting)
     service = Service((*command, "--namespace", NAMESPACE, "--log-level", "error"), folder / "temporal.log")
     service.start()
     try:

@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from support.cluster import FakeCluster, ScriptedTranscriber, fake_cluster, temporal_server
+from support.cluster import NAMESPACE, FakeCluster, ScriptedTranscriber, fake_cluster, running_worker, temporal_server
 from support.processes import until
 
+from v2t.client import Client
 from v2t.domain.errors import EngineCrashed, ModelCorrupted, V2TError
 from v2t.domain.jobs import TranscribeRequest
 from v2t.testing import FakeAudioTools
@@ -77,8 +78,59 @@ async def cancelled(address: str) -> tuple[FakeCluster, TranscribeRequest]:
         return cluster, request
 
 
+async def paused(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    transcriber = ScriptedTranscriber()
+    transcriber.hold = asyncio.Event()
+    async with fake_cluster(address, transcriber, LONG, slots=1) as cluster:
+        request = await cluster.submit()
+        await until(lambda: transcriber.running == 1, "a chunk is being transcribed")
+        await cluster.client.pause(request.job_id)
+        await cluster.client.set_priority(request.job_id, 1)
+        transcriber.hold.set()
+        await until(lambda: transcriber.running == 0, "it is finished")
+        await cluster.client.resume(request.job_id)
+        await cluster.result(request)
+        return cluster, request
+
+
+async def searchable_short(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), SHORT)
+
+
+async def searchable_failed(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await failed(address)
+
+
+async def stored(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    async with fake_cluster(address, ScriptedTranscriber(), SHORT) as cluster:
+        request = await cluster.submit()
+        await cluster.result(request)
+        await cluster.client.submit(request, again=True)
+        await cluster.result(request)
+        return cluster, request
+
+
+async def host_queue(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    async with fake_cluster(address, ScriptedTranscriber(), LONG, host="m4-1") as cluster:
+        request = await cluster.submit()
+        await cluster.result(request)
+        return cluster, request
+
+
+async def host_gone(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    cluster = FakeCluster(await Client.connect(address, NAMESPACE), ScriptedTranscriber())
+    async with running_worker(cluster, LONG, host="m4-1", polls_host=False):
+        request = await cluster.submit()
+        await cluster.result(request)
+        return cluster, request
+
+
 SCENARIOS: dict[str, Scenario] = {
-    scenario.__name__: scenario for scenario in (short, long, retried_chunk, language_vote, failed, cancelled)
+    scenario.__name__: scenario
+    for scenario in (
+        *(short, long, retried_chunk, language_vote, failed, cancelled),
+        *(paused, searchable_short, searchable_failed, stored, host_queue, host_gone),
+    )
 }
 
 

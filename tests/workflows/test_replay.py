@@ -21,8 +21,14 @@ def test_there_are_histories() -> None:
     assert {path.stem for path in HISTORIES} >= {
         "cancelled",
         "failed",
+        "host_gone",
+        "host_queue",
         "language_vote",
         "long",
+        "paused",
         "retried_chunk",
+        "searchable_failed",
+        "searchable_short",
         "short",
+        "stored",
     }

@@ -98,6 +98,22 @@ async def test_a_source_that_is_gone_is_named(bench: Bench, store: MemoryObjectS
         await bench.run(bench.activities.cut_audio, CutRequest(REQUEST.audio, JOB))
 
 
+async def test_the_first_cut_finds_a_transcript_that_stands(bench: Bench) -> None:
+    chunk = await bench.run(bench.activities.transcribe_chunk, ChunkRequest(JOB, CHUNK, REQUEST.options))
+    merged = await bench.run(bench.activities.merge_transcript, merge_request(chunk))
+    first = await bench.run(bench.activities.cut_audio, CutRequest(REQUEST.audio, JOB))
+    later = await bench.run(bench.activities.cut_audio, CutRequest(REQUEST.audio, JOB, start=5.0))
+    assert (first.stored, first.chunks, first.finished) == (merged, (), True)
+    assert later.stored is None
+
+
+async def test_a_damaged_transcript_does_not_stand(bench: Bench, store: MemoryObjectStore) -> None:
+    store.put_bytes(f"{JOB}/transcript.json", b"{")
+    cut = await bench.run(bench.activities.cut_audio, CutRequest(REQUEST.audio, JOB))
+    assert cut.stored is None
+    assert cut.chunks
+
+
 async def test_a_chunk_is_transcribed_and_its_result_stored(
     bench: Bench, store: MemoryObjectStore, transcriber: FakeTranscriber
 ) -> None:
