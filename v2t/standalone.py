@@ -51,6 +51,9 @@ _SERVER_ENVIRONMENT = {
     "GOGC": "30",  # it mostly waits here: collecting garbage earlier saves a fifth of its memory
     "TEMPORAL_VERSION_CHECK_DISABLED": "1",  # v2t connects to nobody it was not told to
 }
+_RETENTION_DAYS = 1
+"""As the development server has it by default."""
+
 _TEMPORAL_FREE_BYTES = 64 * 1024 * 1024
 """Temporal's database must be able to grow while a job runs: less than this is a full disk."""
 
@@ -275,6 +278,8 @@ async def _connect(service: Service, address: str, namespace: str) -> Client:
             try:
                 client = await Client.connect(address, namespace)
                 await client.ping()
+                # The server adds search attributes to a namespace it makes, not to one of an earlier version.
+                await client.prepare_namespace(_RETENTION_DAYS)
             except ClusterUnreachable:
                 if service.exit_code is not None:
                     raise ClusterUnreachable(

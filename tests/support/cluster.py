@@ -64,7 +64,9 @@ async def _until_it_answers(address: str) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
-                await (await Client.connect(address, NAMESPACE)).ping()
+                client = await Client.connect(address, NAMESPACE)
+                await client.ping()
+                await client.prepare_namespace(1)
             except ClusterUnreachable:
                 await asyncio.sleep(0.05)
             else:
