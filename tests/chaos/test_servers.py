@@ -25,7 +25,7 @@ def test_one_minio_node_is_killed_while_recordings_are_uploaded(pipeline: Pipeli
     large = write_wav(tmp_path / "large.wav", noise)
     with running_workers(pipeline.worker("upload")):
         upload = pipeline.command.start("transcribe", large, "--model", "tiny.en", "--no-wait")
-        wait_for(lambda: _is_uploading(pipeline), "the upload runs", 60)
+        wait_for(lambda: pipeline.is_uploading(large), "the upload runs", 60)
         pipeline.servers.minio[2].kill()
         outcome = pipeline.finish(upload)
         assert outcome.exit_code == 0, outcome.stderr
@@ -115,6 +115,3 @@ def test_the_same_batch_submitted_twice_at_once_is_done_once(pipeline: Pipeline)
     pipeline.assert_one_result_each()
     assert pipeline.attempts_made() == pipeline.chunks_of_an_undisturbed_run
 
-
-def _is_uploading(pipeline: Pipeline) -> bool:
-    return any(True for _ in pipeline.incomplete_uploads())

@@ -146,14 +146,14 @@ class Pipeline:
         """How many tries of a provider the records hold for the recordings."""
         return sum(len(self.records.attempts(request.job_id)) for request in self.requests.values())
 
-    def incomplete_uploads(self) -> Iterator[str]:
-        """Keys of recordings that are being uploaded in parts."""
+    def is_uploading(self, recording: Path) -> bool:
+        """Whether parts of a recording have arrived, and not yet all."""
         from minio import Minio
 
         layout = self.servers.layout
         client = Minio(self.settings.storage.endpoint, layout.access_key, layout.secret_key, secure=False)
-        found = client._list_multipart_uploads(self.settings.storage.audio_bucket, prefix="audio/")
-        yield from (upload.object_name for upload in found.uploads)
+        key = identify(recording, TranscribeOptions(), "").audio.key
+        return bool(client._list_multipart_uploads(self.settings.storage.audio_bucket, prefix=key).uploads)
 
     def finished_chunks(self) -> int:
         """How many chunk results and transcripts are stored now."""
