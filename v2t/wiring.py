@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import JobRecord, ProviderAttempt, TranscribeOptions
-from v2t.domain.ports import JobFilter, JobRecords, ObjectStore
+from v2t.domain.ports import JobFilter, ObjectStore
 
 if TYPE_CHECKING:
     from v2t.client import Client

@@ -142,7 +142,7 @@ def _cluster_parts(settings: Settings) -> dict[str, Any]:
     """What the steps are given on a cluster only: their machine's name, and what measures them."""
     from v2t.metrics import observe_attempt
 
-    return {"host": settings.worker.host, "observe": observe_attempt}
+    return {"host": settings.worker.machine, "observe": observe_attempt}
 
 
 async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -27,10 +27,11 @@ from bench.run import DIRECT, Row
 from support.cluster import temporal_server
 from support.command import Command, finish
 from support.servers import Servers, running_servers
-from support.servers.programs import find_programs
 from support.workers import WorkerProcess, running_workers
 
 from v2t.client import Client
+from v2t.cluster.artifacts import Artifacts, default_folder, this_architecture
+from v2t.cluster.lock import read_lock
 from v2t.config import load_settings
 from v2t.wiring import open_bucket_store, open_models
 
@@ -165,7 +166,8 @@ def measure_upload(bench: Bench) -> None:
     store = open_bucket_store(bench.settings)
     mc = bench.servers.layout
     ours, theirs, grown = [], [], []
-    client = str(find_programs().mc)
+    (found,) = Artifacts(read_lock(), default_folder()).fetch(this_architecture(), print, "mc")
+    client = str(found.path)
     environment = {**os.environ, "MC_HOST_bench": f"http://{mc.access_key}:{mc.secret_key}@{mc.minio_endpoints[0]}"}
     bucket = bench.settings.storage.transcripts_bucket
     for number in range(3):

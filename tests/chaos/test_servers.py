@@ -114,4 +114,3 @@ def test_the_same_batch_submitted_twice_at_once_is_done_once(pipeline: Pipeline)
     assert [outcome.exit_code for outcome in outcomes] == [0, 0], outcomes
     pipeline.assert_one_result_each()
     assert pipeline.attempts_made() == pipeline.chunks_of_an_undisturbed_run
-

@@ -87,7 +87,7 @@ def test_a_damaged_entry_in_a_disk_cache_is_fetched_anew(pipeline: Pipeline) -> 
 
 @pytest.mark.parametrize("skew", ["-10m", "+10m"])
 def test_a_worker_whose_clock_is_wrong_does_its_work(pipeline: Pipeline, skew: str) -> None:
-    worker = pipeline.worker(f"skewed{skew}", prefix=("faketime", "-f", skew))
+    worker = pipeline.worker(f"skewed{skew[1:]}-{skew.startswith('+')}", prefix=("faketime", "-f", skew))
     with running_workers(worker):
         outcome = pipeline.finish(pipeline.batch())
 

@@ -7,7 +7,7 @@ import pytest
 from support.cluster import temporal_server
 from temporalio.common import RetryPolicy
 
-from v2t.workflows import policies
+from v2t.workflows import policies, transcribe_file
 
 
 @pytest.fixture(scope="session")
@@ -26,5 +26,5 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> RetryPolicy:
         maximum_attempts=3,
         non_retryable_error_types=policies.RETRY.non_retryable_error_types,
     )
-    monkeypatch.setattr(policies, "RETRY", policy)
+    monkeypatch.setattr(transcribe_file, "RETRY", policy)
     return policy

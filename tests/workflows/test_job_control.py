@@ -9,7 +9,7 @@ from support.cluster import NAMESPACE, FakeCluster, ScriptedTranscriber, fake_cl
 from support.processes import until
 from temporalio.common import RetryPolicy
 
-from v2t.activities import transcription
+from v2t.activities import steps
 from v2t.client import Client
 from v2t.domain.errors import EngineCrashed, JobCancelled, JobNotFound, ModelCorrupted, UsageError
 from v2t.domain.jobs import JobState, Stage, TranscribeRequest, transcript_key
@@ -256,7 +256,7 @@ async def test_each_try_of_a_provider_is_kept(server: str, quick_retries: RetryP
 
 
 def test_a_dead_worker_is_noticed_within_fifteen_seconds() -> None:
-    beats = transcription._BEAT_SECONDS + runtime._HEARTBEAT_THROTTLE.total_seconds()
+    beats = steps._BEAT_SECONDS + runtime._HEARTBEAT_THROTTLE.total_seconds()
     assert 3 * beats < HEARTBEAT_TIMEOUT.total_seconds()
     assert HEARTBEAT_TIMEOUT.total_seconds() + beats <= 15
 

@@ -15,7 +15,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from v2t.activities.beating import beating
+from v2t.activities.steps import step
 from v2t.activities.transcripts import find_transcript
 from v2t.domain.batches import (
     BatchItem,
@@ -70,7 +70,7 @@ class BatchActivities:
     @activity.defn
     async def load_group(self, request: GroupRequest) -> LoadedGroup:
         """Read a group, and tell which of its files have a transcript already."""
-        async with beating():
+        async with step():
             group = decode_group(
                 await asyncio.to_thread(self._store.get_bytes, group_key(request.batch_id, request.index))
             )
@@ -88,7 +88,7 @@ class BatchActivities:
         It waits in the server, not here: a step that waits for a job would take the place of the steps
         that the job consists of, and enough of them would stop it for ever.
         """
-        async with beating():
+        async with step():
             state = await self._jobs.state(request.job_id)
             if state == JobState.RUNNING:
                 raise ApplicationError(
@@ -105,7 +105,7 @@ class BatchActivities:
     @activity.defn
     async def store_outcomes(self, request: GroupOutcomes) -> BatchTotals:
         """Keep how the files of a group ended."""
-        async with beating():
+        async with step():
             key = outcomes_key(request.batch_id, request.index)
             await asyncio.to_thread(self._store.put_bytes, key, encode_outcomes(request.outcomes))
         return request.totals
@@ -113,7 +113,7 @@ class BatchActivities:
     @activity.defn
     async def store_report(self, request: ReportRequest) -> BatchTotals:
         """Write all outcomes of a batch one after the other into its report, and count them."""
-        async with beating():
+        async with step():
             return await asyncio.to_thread(self._write_report, request)
 
     def _find_finished(self, item: BatchItem) -> FileOutcome | None:

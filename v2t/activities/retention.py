@@ -15,7 +15,7 @@ from typing import Any
 
 from temporalio import activity
 
-from v2t.activities.beating import beating
+from v2t.activities.steps import step
 from v2t.domain.batches import decode_group
 from v2t.domain.errors import ObjectMissing, StorageDamaged
 from v2t.domain.jobs import JobRecord, JobState, archive_key
@@ -57,13 +57,13 @@ class RetentionActivities:
         """Make room in the records for the months to come, where the database has to be told."""
         prepare = getattr(self._records, "ensure_partitions", None)
         if prepare:
-            async with beating():
+            async with step():
                 await asyncio.to_thread(prepare, time.time())
 
     @activity.defn
     async def delete_recordings(self, cut_off: CutOff) -> int:
         """Delete the recordings stored before a time that no running job or batch needs; says how many."""
-        async with beating():
+        async with step():
             old = await asyncio.to_thread(self._old_keys, _AUDIO, cut_off.before)
             if not old:
                 return 0
@@ -75,13 +75,13 @@ class RetentionActivities:
     @activity.defn
     async def archive_transcripts(self, cut_off: CutOff) -> int:
         """Move the transcripts of jobs created before a time to the archive, compressed; says how many."""
-        async with beating():
+        async with step():
             return await asyncio.to_thread(self._archive_all, cut_off.before)
 
     @activity.defn
     async def delete_jobs(self, cut_off: CutOff) -> int:
         """Delete transcripts, archived ones too, and records of jobs created before a time; says how many."""
-        async with beating():
+        async with step():
             deleted: set[str] = set()
             stay = 0
             while True:

@@ -11,8 +11,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from temporalio import activity
@@ -20,6 +19,7 @@ from temporalio import activity
 from v2t.activities.attempts import AttemptLog, observe_nothing
 from v2t.activities.merging import merge_results, stored_result, summarize
 from v2t.activities.objects import opened, put_files
+from v2t.activities.steps import on_the_disk_of, step
 from v2t.domain.errors import EngineEmptyResult
 from v2t.domain.jobs import (
     ChunkRequest,
@@ -38,9 +38,6 @@ from v2t.domain.jobs import (
 )
 from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, Transcriber
 from v2t.domain.transcript import to_document
-
-_BEAT_SECONDS = 1.0
-"""A heartbeat carries news of cancellation back: this often keeps it below the promised 2 seconds."""
 
 
 class TranscriptionActivities:
@@ -78,13 +75,13 @@ class TranscriptionActivities:
     @activity.defn
     async def cut_audio(self, request: CutRequest) -> Cut:
         """Cut a window of the source into chunk objects; the first one finds the transcript of an earlier run."""
-        async with _heartbeat() as report:
+        async with step() as report:
             if not request.start:
                 stored = await asyncio.to_thread(stored_result, self._store, request.job_id)
                 if stored:
                     return Cut((), (), 0.0, finished=True, host=self._host, stored=stored)
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                async with opened(self._store, request.audio.key) as source:
+                async with on_the_disk_of(self._host), opened(self._store, request.audio.key) as source:
                     cut = await self._audio_tools.cut(source, request, Path(folder), report)
                 await put_files(self._store, {c.key: Path(folder) / f"{c.index}.wav" for c in cut.chunks})
         return dataclasses.replace(cut, host=self._host)
@@ -92,14 +89,14 @@ class TranscriptionActivities:
     @activity.defn
     async def transcribe_chunk(self, request: ChunkRequest) -> ChunkResult:
         """Transcribe one chunk and store its result; a result that is there already is used."""
-        async with _heartbeat() as report:
+        async with step() as report:
             return await self._transcribe_chunk(request, report)
 
     @activity.defn
     async def transcribe_short(self, request: ShortRequest) -> TranscribeResult:
         """Transcribe a file that is a single chunk, and merge it."""
         merge = request.merge
-        async with _heartbeat() as report:
+        async with step() as report:
             chunk_request = ChunkRequest(merge.request.job_id, request.chunk, merge.request.options)
             result = await self._transcribe_chunk(chunk_request, report)
             return await asyncio.to_thread(self._merge, _with_vote(merge, result))
@@ -107,13 +104,13 @@ class TranscriptionActivities:
     @activity.defn
     async def merge_transcript(self, request: MergeRequest) -> TranscribeResult:
         """Merge the chunks' results into the transcript, store it, record the job."""
-        async with _heartbeat():
+        async with step():
             return await asyncio.to_thread(self._merge, request)
 
     @activity.defn
     async def record_failure(self, request: FailureRequest) -> None:
         """Write down that a job failed or was cancelled, and drop its decoded audio."""
-        async with _heartbeat():
+        async with step():
             await asyncio.to_thread(self._record_failure, request)
 
     async def _transcribe_chunk(self, request: ChunkRequest, report: Callable[[float], None]) -> ChunkResult:
@@ -122,7 +119,7 @@ class TranscriptionActivities:
         if await asyncio.to_thread(self._store.exists, key):
             document = json.loads(await asyncio.to_thread(self._store.get_bytes, key))
         else:
-            async with opened(self._store, request.chunk.key) as audio:
+            async with on_the_disk_of(self._host), opened(self._store, request.chunk.key) as audio:
                 seconds = request.chunk.speech_seconds
                 heard = await self._hear(transcriber, audio, request, lambda fraction: report(fraction * seconds))
             document = {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(p) for p in request.chunk.pieces]}
@@ -177,27 +174,6 @@ class TranscriptionActivities:
         for key in self._store.list_keys(f"{request.request.job_id}/chunks/"):
             if key.endswith(".wav"):  # the results beside them stay: a retry goes on from there
                 self._store.delete(key)
-
-
-@asynccontextmanager
-async def _heartbeat() -> AsyncIterator[Callable[[float], None]]:
-    """Heartbeat while the body runs; its detail is the last number reported: for chunks, seconds of audio done."""
-    done = 0.0
-
-    def report(value: float) -> None:
-        nonlocal done
-        done = value
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat(done)
-            await asyncio.sleep(_BEAT_SECONDS)
-
-    task = asyncio.get_running_loop().create_task(beat())
-    try:
-        yield report
-    finally:
-        task.cancel()
 
 
 def _result_key(request: ChunkRequest, provider: str) -> str:

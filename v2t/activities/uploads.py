@@ -14,7 +14,7 @@ from typing import Any
 
 from temporalio import activity
 
-from v2t.activities.beating import beating
+from v2t.activities.steps import step
 from v2t.activities.transcripts import find_transcript
 from v2t.domain.batches import UploadRef
 from v2t.domain.errors import ObjectMissing
@@ -57,7 +57,7 @@ class UploadActivities:
     @activity.defn
     async def adopt_upload(self, request: UploadRequest) -> AdoptedUpload:
         """Keep an upload's content under its SHA-256, and say which job it is."""
-        async with beating():
+        async with step():
             audio = await asyncio.to_thread(self._adopt, request.upload)
         if audio is None:
             return AdoptedUpload()
@@ -68,20 +68,20 @@ class UploadActivities:
     @activity.defn
     async def is_lost(self, job_id: str) -> bool:
         """Whether a job has completed, but its transcript is gone."""
-        async with beating():
+        async with step():
             state = await self._jobs.state(job_id)
             return state == JobState.COMPLETED and not await asyncio.to_thread(find_transcript, self._store, job_id)
 
     @activity.defn
     async def release_upload(self, upload: UploadRef) -> None:
         """Remove an upload that has become a job, unless other content has taken its place."""
-        async with beating():
+        async with step():
             await asyncio.to_thread(self._store.delete, upload.key, etag=upload.etag)
 
     @activity.defn
     async def find_uploads(self, request: SweepRequest) -> UploadPage:
         """Some of the uploads that still lie in the store, in the order of their keys."""
-        async with beating():
+        async with step():
             found = await asyncio.to_thread(self._find, request.after)
         return UploadPage(tuple(found[: self._page_uploads]), more=len(found) > self._page_uploads)
 

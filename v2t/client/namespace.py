@@ -6,7 +6,6 @@ import asyncio
 import time
 from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
@@ -33,13 +32,8 @@ async def prepare_namespace(temporal: TemporalClient, retention_days: int) -> No
 
 
 async def _register(temporal: TemporalClient, retention_days: int) -> None:
-    retention = Duration()
-    retention.FromTimedelta(timedelta(days=retention_days))
-    request = RegisterNamespaceRequest(
-        namespace=temporal.namespace,
-        description="Jobs of v2t",
-        workflow_execution_retention_period=retention,
-    )
+    request = RegisterNamespaceRequest(namespace=temporal.namespace, description="Jobs of v2t")
+    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=retention_days))
     try:
         await temporal.workflow_service.register_namespace(request)
     except RPCError as error:

@@ -92,7 +92,7 @@ class CacheSettings(Section):
     folder: Folder = Field(
         default_factory=lambda: data_folder() / "cache",
         description="Folder of the disk cache.",
-        examples=["/var/cache/v2t"],
+        examples=["~/.local/share/v2t/cache"],
     )
     disk_mb: int = Field(
         default=10_240, ge=0, description="Space the disk cache may use, in MB; 0: no disk cache.", examples=[102_400]
@@ -117,9 +117,9 @@ class WorkerSettings(Section):
         examples=["gpu"],
     )
     host: str = Field(
-        default_factory=socket.gethostname,
-        pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Name of the machine; workers with the same name share its disk.",
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
+        description="Name of the machine, whose disk workers of the same name share; empty: its own name.",
         examples=["m4-1"],
     )
     health_address: str = Field(
@@ -144,6 +144,11 @@ class WorkerSettings(Section):
         examples=[True],
     )
     build_id: str = Field(default="", description="That version; empty: v2t's own.", examples=["0.1.0-2"])
+
+    @property
+    def machine(self) -> str:
+        """The name of the machine."""
+        return self.host or socket.gethostname()
 
 
 class BatchSettings(Section):

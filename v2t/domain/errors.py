@@ -16,6 +16,7 @@ V2TError                     1  failed
 │   └── AudioRefused            over a limit of time, memory or length
 ├── StorageError             1  an object or record could not be kept or read
 │   ├── StorageFull             no space left
+│   ├── WorkerDiskFull          no space left on one machine of a cluster
 │   ├── StorageUnwritable       read-only or forbidden
 │   ├── StorageDamaged          a database or object is corrupt
 │   └── ObjectMissing           a stored object is gone
@@ -138,6 +139,10 @@ class StorageFull(StorageError):
     """No space is left on the disk; free some and run the command again."""
 
     retryable = False
+
+
+class WorkerDiskFull(StorageError):
+    """The disk of a worker is full; free some space there."""
 
 
 class StorageUnwritable(StorageError):

@@ -15,6 +15,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
     Interceptor,
     PollerBehaviorSimpleMaximum,
+    UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
     WorkerTuner,
@@ -23,6 +24,7 @@ from temporalio.worker import (
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
 from v2t.worker.steps import Steps
+from v2t.workflows.catalogue import WORKFLOWS
 from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE, host_queue
 from v2t.workflows.transcribe_file import TranscribeFile
 
@@ -129,7 +131,13 @@ async def running_workers(
 @asynccontextmanager
 async def answering_worker(client: Client) -> AsyncIterator[None]:
     """Answer queries about jobs while the body runs, without doing any of their work."""
-    async with Worker(client.temporal, task_queue=QUEUE, build_id=own_build_id(), workflows=[TranscribeFile]):
+    async with Worker(
+        client.temporal,
+        task_queue=QUEUE,
+        build_id=own_build_id(),
+        workflows=[TranscribeFile, *WORKFLOWS],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
         yield
 
 
@@ -160,6 +168,7 @@ def _bookkeeping(
         client.temporal,
         task_queue=QUEUE,
         workflows=[TranscribeFile, *more.workflows],
+        workflow_runner=UnsandboxedWorkflowRunner(),  # tests run all workflows in the sandbox
         activities=[
             activities.cut_audio,
             activities.merge_transcript,

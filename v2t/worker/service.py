@@ -200,7 +200,7 @@ async def _make_status(settings: Settings) -> WorkerStatus:
     acceleration = None
     if worker.kind != "remote":
         acceleration = await asyncio.to_thread(find_acceleration, worker.acceleration, LOCAL)
-    role = Role(worker.kind, worker.host, worker.bookkeeping_slots, worker.build_id, worker.versioned)
+    role = Role(worker.kind, worker.machine, worker.bookkeeping_slots, worker.build_id, worker.versioned)
     slots = _plan_slots(settings, acceleration)
     watch = TaskWatch({ENGINE: slots, BOOKKEEPING: worker.bookkeeping_slots}, role.computing_queues)
     return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address, free_address())

@@ -36,9 +36,9 @@ STEP_TIMEOUT = timedelta(hours=6)
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
-    maximum_interval=timedelta(seconds=20),
-    # Each loss of a worker costs an attempt as well, so this is far above what a bad chunk needs.
-    maximum_attempts=10,
+    maximum_interval=timedelta(minutes=1),
+    # A server may be away for an hour and a half. What is not a server's absence gives up earlier, by itself.
+    maximum_attempts=100,
     non_retryable_error_types=list(NOT_RETRYABLE),
 )
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 _SCHEMAS = {"temporal": "postgresql/v12/temporal", "temporal_visibility": "postgresql/v12/visibility"}
 _SERVICES = ("frontend", "history", "matching", "worker")
-_KEYWORDS = ("V2tUser", "V2tProvider", "V2tLanguage", "V2tStatus", "V2tBatch")
-_NUMBERS = ("V2tAudioSeconds",)
+
+_RETENTION_DAYS = 7
 
 _DYNAMIC: dict[str, Any] = {
     "matching.useNewMatcher": True,
     "matching.enableFairness": True,
+    # users take turns, and priorities hold, within a partition
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
     # a namespace or attribute that a test makes is there at once
     "system.namespaceCacheRefreshInterval": "200ms",
     "system.forceSearchAttributesCacheRefreshOnRead": True,
@@ -124,35 +127,9 @@ async def _answers(layout: Layout) -> bool:
 
 
 async def _make_namespace(layout: Layout) -> None:
-    from google.protobuf.duration_pb2 import Duration
-    from temporalio.api.enums.v1 import IndexedValueType
-    from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-    from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-    from temporalio.service import RPCError, RPCStatusCode
+    from v2t.client.namespace import prepare_namespace
 
-    client = await _connect(layout)
-    week = Duration(seconds=7 * 24 * 3600)
-    request = RegisterNamespaceRequest(namespace=NAMESPACE, workflow_execution_retention_period=week)
-    try:
-        await client.workflow_service.register_namespace(request)
-    except RPCError as error:
-        if error.status != RPCStatusCode.ALREADY_EXISTS:
-            raise
-    kinds = dict.fromkeys(_KEYWORDS, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD)
-    kinds |= dict.fromkeys(_NUMBERS, IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE)
-    attributes = AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes=kinds)
-    for _ in range(100):  # until every service knows the namespace
-        try:
-            await client.operator_service.add_search_attributes(attributes)
-        except RPCError as error:
-            if error.status == RPCStatusCode.ALREADY_EXISTS:
-                return
-            if error.status != RPCStatusCode.NOT_FOUND:
-                raise
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the namespace that was made is not found")
+    await prepare_namespace(await _connect(layout), _RETENTION_DAYS)
 
 
 def _configuration(layout: Layout) -> dict[str, Any]:

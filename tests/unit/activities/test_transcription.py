@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from v2t.activities import transcription
+from v2t.activities import steps
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.domain.errors import EngineCrashed, EngineEmptyResult, ObjectMissing
 from v2t.domain.jobs import (
@@ -174,7 +174,7 @@ async def test_no_text_twice_means_that_there_is_none(
 async def test_heartbeats_tell_the_seconds_done(
     monkeypatch: pytest.MonkeyPatch, store: MemoryObjectStore, records: MemoryJobRecords, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(transcription, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(steps, "_BEAT_SECONDS", 0.01)
     bench = Bench(store, records, tmp_path, FakeTranscriber((HELLO,), hangs=True))
     task = asyncio.create_task(bench.run(bench.activities.transcribe_chunk, ChunkRequest(JOB, CHUNK, REQUEST.options)))
     async with asyncio.timeout(5):

@@ -5,6 +5,7 @@ import inspect
 import random
 from dataclasses import replace
 from enum import StrEnum
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -38,6 +39,8 @@ def example(kind: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
         return kind(**{field.name: example(hints[field.name]) for field in dataclasses.fields(kind)})
+    if get_origin(kind) is UnionType:  # of a type and None
+        return example(get_args(kind)[0])
     if get_origin(kind) is tuple:
         return (example(get_args(kind)[0]), example(get_args(kind)[0]))
     if isinstance(kind, type) and issubclass(kind, StrEnum):

@@ -1,0 +1,78 @@
+"""What every step does besides its work: show that it lives, and know when trying again is of no use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from v2t.domain.errors import DISK_FULL, ConnectionFailed, StorageFull, V2TError, WorkerDiskFull
+
+_BEAT_SECONDS = 1.0
+"""A heartbeat carries news of cancellation back: this often keeps it below the promised 2 seconds."""
+
+ATTEMPTS = 10
+"""How often a step may fail that does not merely wait for a server. Each loss of a worker costs an attempt as well,
+so this is far above what a bad chunk needs."""
+
+_PATIENT = (ConnectionFailed, WorkerDiskFull)
+"""A server or disk that comes back is waited for as long as the retry policy says: nothing accepted is lost."""
+
+_FULL_DISK_SECONDS = 5.0
+"""A machine without space fails so fast that it would take every retry: it waits, and others have time to take it."""
+
+
+@asynccontextmanager
+async def step() -> AsyncIterator[Callable[[float], None]]:
+    """Heartbeat while the body runs; its detail is the last number reported: for chunks, seconds of audio done.
+
+    Raises:
+        ApplicationError: the failure of an attempt after which there is no other.
+    """
+    done = 0.0
+
+    def report(value: float) -> None:
+        nonlocal done
+        done = value
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(done)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    task = asyncio.get_running_loop().create_task(beat())
+    try:
+        yield report
+    except V2TError as error:
+        if error.retryable and not isinstance(error, _PATIENT) and activity.info().attempt >= ATTEMPTS:
+            raise ApplicationError(error.message, type=error.code, non_retryable=True) from error
+        raise
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
+async def on_the_disk_of(host: str) -> AsyncIterator[None]:
+    """Files are written on this machine while the body runs; where its disk is full, others may have space.
+
+    Args:
+        host: the machine's name in a cluster; empty: there is no other machine.
+
+    Raises:
+        WorkerDiskFull: no space is left, and another machine may try.
+        StorageFull: no space is left.
+    """
+    try:
+        yield
+    except (StorageFull, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in DISK_FULL:
+            raise
+        if not host:
+            raise error if isinstance(error, StorageFull) else StorageFull() from error
+        await asyncio.sleep(_FULL_DISK_SECONDS)
+        raise WorkerDiskFull(
+            f"The disk of {host} is full; free some space there. Other machines do its work."
+        ) from error
