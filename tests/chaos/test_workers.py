@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from support.pipeline import Pipeline
-from support.processes import wait_for
-from support.workers import WorkerProcess, running_workers
+from support.workers import running_workers
 
 pytestmark = pytest.mark.chaos
 
@@ -24,7 +23,7 @@ def test_a_killed_worker_costs_its_chunks_and_another_takes_them_soon(pipeline: 
     victim, survivor = pipeline.worker("killed-1"), pipeline.worker("killed-2")
     with running_workers(victim, survivor):
         batch = pipeline.batch()
-        wait_for(lambda: _engine_slots_used(victim), "the victim computes", 60)
+        victim.hold_a_chunk()
         victim.kill()
         killed_at = time.time()
         outcome = pipeline.finish(batch)
@@ -41,7 +40,7 @@ def test_a_worker_that_is_told_to_end_gives_its_work_back(pipeline: Pipeline) ->
     leaver, stayer = pipeline.worker("leaving", {"V2T_WORKER__DRAIN_SECONDS": "0"}), pipeline.worker("staying")
     with running_workers(leaver, stayer):
         batch = pipeline.batch()
-        leaver.wait_until(lambda: _engine_slots_used(leaver), "it computes")
+        leaver.hold_a_chunk()
         assert leaver.stop() == 0
         outcome = pipeline.finish(batch)
 
@@ -93,11 +92,6 @@ def test_a_worker_whose_clock_is_wrong_does_its_work(pipeline: Pipeline, skew: s
 
     assert outcome.exit_code == 0, outcome.stderr
     pipeline.assert_one_result_each()
-
-
-def _engine_slots_used(worker: WorkerProcess) -> int:
-    used: int = worker.health()["slots"]["engine"]["used"]
-    return used
 
 
 def _second_attempts(pipeline: Pipeline, job_id: str) -> list[float]:

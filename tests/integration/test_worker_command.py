@@ -98,11 +98,6 @@ def words(outcome: Outcome) -> list[str]:
     return " ".join(segment["text"] for segment in outcome.json["segments"]).split()
 
 
-def used(worker: WorkerProcess) -> int:
-    found: int = worker.health()["slots"]["engine"]["used"]
-    return found
-
-
 @pytest.mark.servers
 @pytest.mark.xdist_group("servers")
 class TestOnServers:
@@ -128,7 +123,7 @@ class TestOnServers:
         leaving = cluster.worker()
         with running_workers(leaving):
             job = cluster.transcribe(cluster.recording(60))
-            leaving.wait_until(lambda: used(leaving), "it computes")
+            leaving.wait_until(leaving.engine_slots_used, "it computes")
             os.kill(leaving.pid, signal.SIGTERM)
             assert leaving.process
             assert leaving.process.wait(SECONDS) == 0
@@ -140,7 +135,7 @@ class TestOnServers:
         begun = time.time()
         with running_workers(leaving, staying):
             job = cluster.transcribe(cluster.recording(90))
-            leaving.wait_until(lambda: used(leaving), "it computes")
+            leaving.hold_a_chunk()
             assert leaving.stop() == 0
             assert words(finish(job, 120))
         assert set(cluster.second_attempts(begun).values()) == {"GivenBack"}, "it was found lost, or nothing was given"
@@ -151,7 +146,7 @@ class TestOnServers:
         begun = time.time()
         with running_workers(victim, survivor):
             job = cluster.transcribe(recording)
-            victim.wait_until(lambda: used(victim), "it computes")
+            victim.hold_a_chunk()
             victim.kill()
             killed_at = time.time()
             heard = words(finish(job, 120))
@@ -164,7 +159,7 @@ class TestOnServers:
         worker = cluster.worker(drain_seconds="300")
         with running_workers(worker, cluster.worker()):
             job = cluster.transcribe(cluster.recording(60))
-            worker.wait_until(lambda: used(worker), "it computes")
+            worker.wait_until(worker.engine_slots_used, "it computes")
             os.kill(worker.pid, signal.SIGTERM)
             worker.wait_until(lambda: "draining" in worker.answer("/ready")[1], "it drains")
             os.kill(worker.pid, signal.SIGTERM)

@@ -10,16 +10,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from support.ports import free_port
-from support.processes import children_of, is_alive
+from support.processes import children_of
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_SETTLE_SECONDS = 0.5
 
 
 class WorkerProcess:
@@ -95,11 +96,25 @@ class WorkerProcess:
         found: dict[str, Any] = json.loads(self.answer("/health")[1] or "{}")
         return found
 
+    def engine_slots_used(self) -> int:
+        """How many chunks it holds now."""
+        used: int = self.health()["slots"]["engine"]["used"]
+        return used
+
+    def hold_a_chunk(self) -> None:
+        """Wait until it computes a chunk and see to it that it does not finish it: its children are frozen."""
+        while True:
+            self.wait_until(self.engine_slots_used, "it computes")
+            children = list(children_of(self.pid))
+            _signal(children, signal.SIGSTOP)
+            time.sleep(_SETTLE_SECONDS)  # a result that was on its way is stored by now
+            if self.engine_slots_used():
+                return
+            _signal(children, signal.SIGCONT)
+
     def kill(self) -> None:
         """As a power cut: the worker and its children at once."""
-        for pid in (self.pid, *children_of(self.pid)):
-            if is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
+        _signal((self.pid, *children_of(self.pid)), signal.SIGKILL)
         assert self.process
         self.process.wait()
 
@@ -109,6 +124,12 @@ class WorkerProcess:
         if self.process.poll() is None:
             os.killpg(self.pid, signal.SIGTERM)
         return self.process.wait(timeout=_READY_SECONDS)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @contextmanager
