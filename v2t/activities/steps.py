@@ -39,9 +39,9 @@ async def step() -> AsyncIterator[Callable[[float], None]]:
         done = value
 
     async def beat() -> None:
-        while True:
-            activity.heartbeat(done)
+        while True:  # the first one late: most steps are over by then, and each costs the server a write
             await asyncio.sleep(_BEAT_SECONDS)
+            activity.heartbeat(done)
 
     task = asyncio.get_running_loop().create_task(beat())
     try:
