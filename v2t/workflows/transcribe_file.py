@@ -206,7 +206,7 @@ class TranscribeFile:
                     for chunk in cut.chunks
                 ]
             return tuple(await asyncio.gather(*tasks))
-        except BaseException:
+        except (Exception, asyncio.CancelledError):  # not GeneratorExit: an evicted workflow may not wait
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

