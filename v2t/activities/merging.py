@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,11 +29,15 @@ from v2t.domain.transcript import (
 _READS_AT_ONCE = 8
 
 
-def merge_results(store: ObjectStore, request: MergeRequest) -> Transcript:
-    """Put the chunks' stored results together at their true offsets. Raises ObjectMissing."""
+Document = dict[str, Any]
+"""A chunk's result as it is stored: EngineResult, and the pieces of the chunk."""
+
+
+def merge_results(request: MergeRequest, documents: Sequence[Document]) -> Transcript:
+    """Put the chunks' results together at their true offsets, a document for each of `request.results`."""
     parts: list[tuple[Chunk, tuple[Segment, ...]]] = []
     engine_seconds = 0.0
-    for result, document in zip(request.results, _read(store, request), strict=True):
+    for result, document in zip(request.results, documents, strict=True):
         pieces = tuple(Piece(**piece) for piece in document["pieces"])
         parts.append((Chunk(result.index, result.key, pieces), segments_from_document(document["segments"])))
         engine_seconds += document["engine_seconds"]
@@ -86,8 +91,8 @@ def stored_result(store: ObjectStore, job_id: str) -> TranscribeResult | None:
         return None
 
 
-def _read(store: ObjectStore, request: MergeRequest) -> list[dict[str, Any]]:
-    """The results' documents, several fetched at once where there are several."""
+def read_results(store: ObjectStore, request: MergeRequest) -> list[Document]:
+    """The stored results of the chunks, several fetched at once where there are several. Raises ObjectMissing."""
     keys = [result.key for result in request.results]
     if len(keys) < 2:
         return [json.loads(store.get_bytes(key)) for key in keys]

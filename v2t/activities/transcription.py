@@ -11,16 +11,17 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from temporalio import activity
 
 from v2t.activities.attempts import AttemptLog, observe_nothing
-from v2t.activities.merging import merge_results, stored_result, summarize
+from v2t.activities.merging import Document, merge_results, read_results, stored_result, summarize
 from v2t.activities.objects import opened, put_files
 from v2t.activities.steps import on_the_disk_of, step
-from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.errors import EngineEmptyResult, V2TError
 from v2t.domain.jobs import (
     ChunkRequest,
     ChunkResult,
@@ -36,7 +37,7 @@ from v2t.domain.jobs import (
     choose_language,
     transcript_key,
 )
-from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, Transcriber
+from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, OnProgress, Transcriber
 from v2t.domain.transcript import to_document
 
 
@@ -94,12 +95,21 @@ class TranscriptionActivities:
 
     @activity.defn
     async def transcribe_short(self, request: ShortRequest) -> TranscribeResult:
-        """Transcribe a file that is a single chunk, and merge it."""
+        """Transcribe a file that is a single chunk, and merge it; its result is only stored for another attempt."""
         merge = request.merge
+        chunk_request = ChunkRequest(merge.request.job_id, request.chunk, merge.request.options)
+        transcriber = self._open_transcriber(chunk_request.options.provider)
+        key = _result_key(chunk_request, transcriber.name)
         async with step() as report:
-            chunk_request = ChunkRequest(merge.request.job_id, request.chunk, merge.request.options)
-            result = await self._transcribe_chunk(chunk_request, report)
-            return await asyncio.to_thread(self._merge, _with_vote(merge, result))
+            document = await self._stored(key) if activity.info().attempt > 1 else None
+            document = document or await self._hear(transcriber, chunk_request, report)
+            request_with_vote = _with_vote(merge, _chunk_result(chunk_request, key, document, transcriber.name))
+            try:
+                return await asyncio.to_thread(self._merge, request_with_vote, [document])
+            except V2TError:
+                with suppress(V2TError):
+                    await self._keep(key, document)
+                raise
 
     @activity.defn
     async def merge_transcript(self, request: MergeRequest) -> TranscribeResult:
@@ -116,38 +126,42 @@ class TranscriptionActivities:
     async def _transcribe_chunk(self, request: ChunkRequest, report: Callable[[float], None]) -> ChunkResult:
         transcriber = self._open_transcriber(request.options.provider)
         key = _result_key(request, transcriber.name)
-        if await asyncio.to_thread(self._store.exists, key):
-            document = json.loads(await asyncio.to_thread(self._store.get_bytes, key))
-        else:
-            async with on_the_disk_of(self._host), opened(self._store, request.chunk.key) as audio:
-                seconds = request.chunk.speech_seconds
-                heard = await self._hear(transcriber, audio, request, lambda fraction: report(fraction * seconds))
-            document = {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(p) for p in request.chunk.pieces]}
-            await asyncio.to_thread(self._store.put_bytes, key, json.dumps(document).encode())
-        return ChunkResult(
-            index=request.chunk.index,
-            key=key,
-            language=document["language"],
-            language_probability=document["language_probability"],
-            speech_seconds=request.chunk.speech_seconds,
-            provider=transcriber.name,
-            model=request.options.model,
-        )
+        document = await self._stored(key)
+        if document is None:
+            document = await self._hear(transcriber, request, report)
+            await self._keep(key, document)
+        return _chunk_result(request, key, document, transcriber.name)
 
-    async def _hear(
-        self, transcriber: Transcriber, audio: Path, request: ChunkRequest, report: Callable[[float], None]
+    async def _stored(self, key: str) -> Document | None:
+        if not await asyncio.to_thread(self._store.exists, key):
+            return None
+        stored: Document = json.loads(await asyncio.to_thread(self._store.get_bytes, key))
+        return stored
+
+    async def _keep(self, key: str, document: Document) -> None:
+        await asyncio.to_thread(self._store.put_bytes, key, json.dumps(document).encode())
+
+    async def _hear(self, transcriber: Transcriber, request: ChunkRequest, report: Callable[[float], None]) -> Document:
+        """What the provider hears in the chunk, as it is stored."""
+        seconds = request.chunk.speech_seconds
+        async with on_the_disk_of(self._host), opened(self._store, request.chunk.key) as audio:
+            heard = await self._ask(transcriber, audio, request, lambda fraction: report(fraction * seconds))
+        return {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(piece) for piece in request.chunk.pieces]}
+
+    async def _ask(
+        self, transcriber: Transcriber, audio: Path, request: ChunkRequest, on_progress: OnProgress
     ) -> EngineResult:
         try:
             async with self._attempts.attempt(request, transcriber.name):
-                return await transcriber.transcribe(audio, request.chunk, request.options, report)
+                return await transcriber.transcribe(audio, request.chunk, request.options, on_progress)
         except EngineEmptyResult:
             # Native engines under load can return nothing; twice nothing means there is nothing.
             if activity.info().attempt == 1:
                 raise
             return EngineResult((), request.options.language, 0.0, 0.0)
 
-    def _merge(self, request: MergeRequest) -> TranscribeResult:
-        transcript = merge_results(self._store, request)
+    def _merge(self, request: MergeRequest, documents: Sequence[Document] = ()) -> TranscribeResult:
+        transcript = merge_results(request, documents or read_results(self._store, request))
         key = transcript_key(request.request.job_id)
         self._store.put_bytes(key, json.dumps(to_document(transcript), ensure_ascii=False).encode())
         result = summarize(transcript, key)
@@ -181,6 +195,18 @@ def _result_key(request: ChunkRequest, provider: str) -> str:
     chunk, language = request.chunk, request.options.language or "auto"
     span = f"{chunk.start * 1000:.0f}-{chunk.end * 1000:.0f}"
     return f"{request.job_id}/chunks/{chunk.index:05d}-{span}-{provider}-{language}.json"
+
+
+def _chunk_result(request: ChunkRequest, key: str, document: Document, provider: str) -> ChunkResult:
+    return ChunkResult(
+        index=request.chunk.index,
+        key=key,
+        language=document["language"],
+        language_probability=document["language_probability"],
+        speech_seconds=request.chunk.speech_seconds,
+        provider=provider,
+        model=request.options.model,
+    )
 
 
 def _with_vote(merge: MergeRequest, result: ChunkResult) -> MergeRequest:
