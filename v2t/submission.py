@@ -119,7 +119,7 @@ async def submit_files(
     wait: bool,
     again: bool,
     on_open: OnOpen,
-    on_view: OnView,
+    on_view: OnView | None,
 ) -> None:
     """Bring every open submission to its transcript or its error.
 
@@ -131,7 +131,7 @@ async def submit_files(
         wait: follow the jobs to their end; else return when they are accepted.
         again: redo jobs that are stored or running.
         on_open: told once the cluster is open.
-        on_view: told how each job stands, about twice a second.
+        on_view: told how each job stands, about once a second; None: nobody asks, which saves the cluster the answers.
     """
     for _ in range(_OWNER_CHANGES):
         waiting = [submission for submission in submissions if submission.is_open]
@@ -166,7 +166,9 @@ def _explain(error: ClusterUnreachable, folder: Path) -> V2TError:
     return error
 
 
-async def _process(cluster: Cluster, submission: Submission, *, wait: bool, again: bool, on_view: OnView) -> None:
+async def _process(
+    cluster: Cluster, submission: Submission, *, wait: bool, again: bool, on_view: OnView | None
+) -> None:
     request = submission.request
     assert request is not None
     try:
@@ -183,7 +185,7 @@ async def _process(cluster: Cluster, submission: Submission, *, wait: bool, agai
         submission.error = error
 
 
-async def _follow(cluster: Cluster, submission: Submission, request: TranscribeRequest, on_view: OnView) -> None:
+async def _follow(cluster: Cluster, submission: Submission, request: TranscribeRequest, on_view: OnView | None) -> None:
     watcher = asyncio.create_task(_watch(cluster, submission, request.job_id, on_view))
     ended = asyncio.create_task(cluster.client.result(request.job_id))
     lost = asyncio.create_task(cluster.lost.wait())
@@ -212,7 +214,9 @@ async def _fetch(cluster: Cluster, request: TranscribeRequest) -> Transcript:
         return await asyncio.to_thread(stored_transcript, cluster.store, request.job_id)
 
 
-async def _watch(cluster: Cluster, submission: Submission, job_id: str, on_view: OnView) -> None:
+async def _watch(cluster: Cluster, submission: Submission, job_id: str, on_view: OnView | None) -> None:
+    if on_view is None:
+        return
     async for view in cluster.client.watch(job_id):
         on_view(submission, view)
 

@@ -171,7 +171,14 @@ def _transcribe(settings: Settings, submissions: list[Submission], *, fresh: boo
     engine = options.provider if settings.is_cluster else prepare_embedded(settings, options, keep=not wait)
     with open_display(waiting, engine=f"{engine}, model {options.model}", quiet=quiet) as display:
         run_interruptible(
-            submit_files(settings, waiting, wait=wait, again=fresh, on_open=display.opened, on_view=display.update)
+            submit_files(
+                settings,
+                waiting,
+                wait=wait,
+                again=fresh,
+                on_open=display.opened,
+                on_view=None if quiet else display.update,
+            )
         )
 
 

@@ -210,7 +210,7 @@ class Watch:
                 wait=True,
                 again=False,
                 on_open=lambda _cluster: None,
-                on_view=lambda _submission, _view: None,
+                on_view=None,
             )
         except V2TError as error:
             for submission in waiting:

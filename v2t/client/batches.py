@@ -162,7 +162,7 @@ async def _group_totals(client: Client, group: str) -> BatchTotals:
         return BatchTotals()
 
 
-async def watch_batch(client: Client, batch_id: str, *, every_seconds: float = 1.0) -> AsyncIterator[BatchView]:
+async def watch_batch(client: Client, batch_id: str, *, every_seconds: float = 2.0) -> AsyncIterator[BatchView]:
     """Views of a running batch until it has ended; the last one shows how."""
     while True:
         view = await describe_batch(client, batch_id)

@@ -222,7 +222,7 @@ class Client:
         except RPCError as error:
             raise as_v2t_error(error) from error
 
-    async def watch(self, job_id: str, *, every_seconds: float = 0.5) -> AsyncIterator[JobView]:
+    async def watch(self, job_id: str, *, every_seconds: float = 1.0) -> AsyncIterator[JobView]:
         """Views of a running job until it has ended; the last one shows how."""
         while True:
             view = await self.describe(job_id)

@@ -148,7 +148,7 @@ async def follow(
         options: whose engine an embedded cluster loads ahead.
         cluster: where the batch runs now.
         batch_id: which batch.
-        on_view: told how it stands, about once a second.
+        on_view: told how it stands, every two seconds.
 
     Raises:
         JobNotFound: no such batch.
