@@ -37,9 +37,10 @@ def prepare(layout: Layout) -> None:
 
 
 def is_ready(layout: Layout, node: int) -> bool:
-    """Whether the node lets users in and has found the drives of all nodes that run.
+    """Whether the node lets users in and has itself found the drives of all nodes that run.
 
-    Before that it may say of an object that there is none, because too few of the drives it sees have it.
+    Before that it may say of an object that there is none, because too few of the drives it sees have it. What it
+    reports as online drives is what each node says of its own; only its health answers for what it sees.
     """
     import urllib3
     from minio import MinioAdmin
@@ -47,16 +48,17 @@ def is_ready(layout: Layout, node: int) -> bool:
     from minio.error import MinioException
 
     once = urllib3.PoolManager(timeout=2, retries=False)
+    endpoint = layout.minio_endpoints[node - 1]
     credentials = StaticProvider(layout.access_key, layout.secret_key)
-    client = MinioAdmin(
-        endpoint=layout.minio_endpoints[node - 1], credentials=credentials, secure=False, http_client=once
-    )
+    client = MinioAdmin(endpoint=endpoint, credentials=credentials, secure=False, http_client=once)
+    all_run = all(_is_listening(port) for port in layout.minio_ports)
+    # "maintenance" asks whether the others would be enough without this one: it must see both of them
+    question = "?maintenance=true" if all_run else ""
     try:
-        backend = json.loads(client.info())["backend"]
-    except (urllib3.exceptions.HTTPError, MinioException, KeyError):
+        json.loads(client.info())
+        return once.request("GET", f"http://{endpoint}/minio/health/cluster{question}").status == 200
+    except (urllib3.exceptions.HTTPError, MinioException):
         return False
-    running = sum(_is_listening(port) for port in layout.minio_ports)
-    return int(backend.get("onlineDisks", 0)) >= max(running, len(layout.minio_ports) // 2 + 1)
 
 
 def _is_listening(port: int) -> bool:
