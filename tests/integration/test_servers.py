@@ -15,7 +15,8 @@ import psycopg
 import pytest
 import redis
 from minio import Minio
-from support.processes import TESTS, is_alive, processes_about, until
+from minio.error import S3Error
+from support.processes import TESTS, is_alive, processes_about, until, wait_for
 from support.servers import Servers, running_servers
 from support.servers.layout import NAMESPACE
 from temporalio.client import Client
@@ -92,9 +93,29 @@ def test_without_one_node_objects_are_written_and_read(own_servers: Servers) -> 
 
     assert own_servers.minio[1].pid == 0
     _store(own_servers, 0).put_object(bucket, "a", io.BytesIO(b"sound"), 5)
-    own_servers.minio[1].start()
-    with _store(own_servers, 1).get_object(bucket, "a") as answer:
+    with _store(own_servers, 2).get_object(bucket, "a") as answer:
         assert answer.read() == b"sound"
+
+
+def test_a_node_that_was_lost_finds_what_was_written_without_it(own_servers: Servers) -> None:
+    own_servers.heal()
+    bucket = _new_bucket(own_servers)
+    own_servers.minio[1].kill()
+    _store(own_servers, 0).put_object(bucket, "a", io.BytesIO(b"sound"), 5)
+
+    own_servers.minio[1].start()
+
+    # it looks for the others' drives every 15 seconds, and until it has them says that there is no such object
+    wait_for(lambda: _has(own_servers, 1, bucket, "a"), "it finds the object", 40)
+
+
+def _has(servers: Servers, node: int, bucket: str, name: str) -> bool:
+    try:
+        _store(servers, node).stat_object(bucket, name)
+    except S3Error as error:
+        assert error.code == "NoSuchKey"
+        return False
+    return True
 
 
 async def test_temporal_remembers_its_workflows_when_it_is_killed(own_servers: Servers) -> None:

@@ -37,10 +37,10 @@ def prepare(layout: Layout) -> None:
 
 
 def is_ready(layout: Layout, node: int) -> bool:
-    """Whether the node lets users in and has itself found the drives of all nodes that run.
+    """Whether the node lets users in and can reach the drives of all nodes that run.
 
-    Before that it may say of an object that there is none, because too few of the drives it sees have it. What it
-    reports as online drives is what each node says of its own; only its health answers for what it sees.
+    What it reports as online drives is what each node says of its own; only its health answers for what it reaches.
+    Even then it may say for some seconds of an object that there is none, when the others have written it without it.
     """
     import urllib3
     from minio import MinioAdmin
