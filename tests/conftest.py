@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _own_folder = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # a shell gives what it starts in the background an ignored Ctrl-C, which the commands under test would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _MODELS not in os.environ:
         config.stash[_own_folder] = os.environ[_MODELS] = tempfile.mkdtemp(prefix="v2t-test-models-")
 

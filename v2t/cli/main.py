@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import click
 
-from v2t.cli.interruption import remember_interrupts
 from v2t.cli.output import INTERRUPTED_EXIT_CODE, print_error, say
 from v2t.domain.errors import DISK_FULL, StorageFull, V2TError
 
@@ -95,7 +94,6 @@ def main() -> None:
     down, which aborts the process, a few times in a hundred. All that needs closing is closed before.
     """
     gc.set_threshold(_COLLECT_EVERY)
-    remember_interrupts()
     code = _run()
     with suppress(OSError):  # what could not be written has been reported
         sys.stdout.flush()
