@@ -107,6 +107,8 @@ def test_a_node_that_was_lost_finds_what_was_written_without_it(own_servers: Ser
 
     # it looks for the others' drives every 15 seconds, and until it has them says that there is no such object
     wait_for(lambda: _has(own_servers, 1, bucket, "a"), "it finds the object", 40)
+    with _store(own_servers, 1).get_object(bucket, "a") as answer:
+        assert answer.read() == b"sound"
 
 
 def _has(servers: Servers, node: int, bucket: str, name: str) -> bool:

@@ -138,8 +138,10 @@ class TestOnServers:
             leaving.hold_a_chunk()
             assert leaving.stop() == 0
             assert words(finish(job, 120))
+        repeated = set(cluster.second_attempts(begun).values())
+        assert "GivenBack" in repeated, "it was found lost, or nothing was given"
         # a task that the server handed to a poll which had just ended is found lost: that one was never in its hands
-        assert "GivenBack" in cluster.second_attempts(begun).values(), "it was found lost, or nothing was given"
+        assert repeated <= {"GivenBack", "timeout_failure_info"}
 
     def test_the_work_of_a_killed_worker_is_taken_over_within_twenty_seconds(self, cluster: Cluster) -> None:
         recording = cluster.recording(90)

@@ -37,10 +37,10 @@ def prepare(layout: Layout) -> None:
 
 
 def is_ready(layout: Layout, node: int) -> bool:
-    """Whether the node lets users in and can reach the drives of all nodes that run.
+    """Whether the node lets users in and all nodes that run have reported their drives to it.
 
-    What it reports as online drives is what each node says of its own; only its health answers for what it reaches.
-    Even then it may say for some seconds of an object that there is none, when the others have written it without it.
+    Its own connections to those drives may follow some seconds later, and nothing it answers shows them: until then
+    it may say that an object does not exist which was written while it was away.
     """
     import urllib3
     from minio import MinioAdmin
@@ -48,17 +48,16 @@ def is_ready(layout: Layout, node: int) -> bool:
     from minio.error import MinioException
 
     once = urllib3.PoolManager(timeout=2, retries=False)
-    endpoint = layout.minio_endpoints[node - 1]
     credentials = StaticProvider(layout.access_key, layout.secret_key)
-    client = MinioAdmin(endpoint=endpoint, credentials=credentials, secure=False, http_client=once)
-    all_run = all(_is_listening(port) for port in layout.minio_ports)
-    # "maintenance" asks whether the others would be enough without this one: it must see both of them
-    question = "?maintenance=true" if all_run else ""
+    client = MinioAdmin(
+        endpoint=layout.minio_endpoints[node - 1], credentials=credentials, secure=False, http_client=once
+    )
     try:
-        json.loads(client.info())
-        return once.request("GET", f"http://{endpoint}/minio/health/cluster{question}").status == 200
-    except (urllib3.exceptions.HTTPError, MinioException):
+        backend = json.loads(client.info())["backend"]
+    except (urllib3.exceptions.HTTPError, MinioException, KeyError):
         return False
+    running = sum(_is_listening(port) for port in layout.minio_ports)
+    return int(backend.get("onlineDisks", 0)) >= max(running, len(layout.minio_ports) // 2 + 1)
 
 
 def _is_listening(port: int) -> bool:
