@@ -76,7 +76,7 @@ servers: $(DEV) ## Start real servers on loopback for trying things out, until C
 	@PYTHONPATH=tests $(BIN)/python -m support.servers $(SERVERS)
 
 test-servers: $(DEV) ## The tests that need PostgreSQL, Temporal, MinIO and Redis; they start them
-	$(BIN)/pytest -m servers --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest -m servers --numprocesses 2 --dist loadfile
 
 chaos: $(DEV) ## Break the servers, workers and disks in the middle of real work, and look at the result
 	$(BIN)/pytest -m chaos $(CHAOS)

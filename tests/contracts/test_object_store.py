@@ -21,7 +21,7 @@ from v2t.testing import MemoryObjectStore
         "directory",
         "memory",
         "cached",
-        pytest.param("minio", marks=[pytest.mark.servers, pytest.mark.xdist_group("servers")]),
+        pytest.param("minio", marks=pytest.mark.servers),
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:

@@ -16,7 +16,7 @@ from v2t import wiring
 from v2t.config import load_settings
 from v2t.storage.setup import prepare_storage
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("health")]
+pytestmark = pytest.mark.servers
 
 MODEL = "tiny.en"
 

@@ -40,7 +40,7 @@ from v2t.storage.minio_accounts import Kind, NewAccount, prepare_accounts
 from v2t.storage.minio_client import Buckets, StoreAccount, open_admin, open_client
 from v2t.storage.setup import prepare_storage
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+pytestmark = pytest.mark.servers
 
 PARTS = 6
 RECORDING = os.urandom((PARTS - 1) * PART_BYTES + 1000)

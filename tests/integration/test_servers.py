@@ -21,7 +21,7 @@ from support.servers import Servers, running_servers
 from support.servers.layout import NAMESPACE
 from temporalio.client import Client
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")

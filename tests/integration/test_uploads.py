@@ -24,7 +24,7 @@ from v2t.domain.ports import JobFilter
 from v2t.storage.setup import prepare_storage
 from v2t.submission import stored_transcript
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("uploads")]
+pytestmark = pytest.mark.servers
 
 MODEL = "tiny.en"
 TOKEN = "a-token-of-this-test"  # noqa: S105 - of this test only

@@ -36,6 +36,7 @@ class Cluster:
         self.environment = {
             **servers.environment,
             "V2T_DATABASE__URL": servers.new_database(),
+            "V2T_TEMPORAL__NAMESPACE": f"workers-{uuid.uuid4().hex}",  # else other tests' workers share its queues
             "V2T_MODELS__FOLDER": str(models),
             "V2T_MODELS__DEFAULT": MODEL,
             "V2T_AUDIO__CHUNK_SECONDS": "12",
@@ -99,7 +100,6 @@ def words(outcome: Outcome) -> list[str]:
 
 
 @pytest.mark.servers
-@pytest.mark.xdist_group("servers")
 class TestOnServers:
     def test_the_health_pages_tell_what_the_worker_is_and_does(self, cluster: Cluster) -> None:
         worker = cluster.worker(bookkeeping_slots="3", build_id="build-7")
@@ -138,10 +138,7 @@ class TestOnServers:
             leaving.hold_a_chunk()
             assert leaving.stop() == 0
             assert words(finish(job, 120))
-        repeated = set(cluster.second_attempts(begun).values())
-        assert "GivenBack" in repeated, "it was found lost, or nothing was given"
-        # a task that the server handed to a poll which had just ended is found lost: that one was never in its hands
-        assert repeated <= {"GivenBack", "timeout_failure_info"}
+        assert set(cluster.second_attempts(begun).values()) == {"GivenBack"}, "it was found lost, or nothing was given"
 
     def test_the_work_of_a_killed_worker_is_taken_over_within_twenty_seconds(self, cluster: Cluster) -> None:
         recording = cluster.recording(90)

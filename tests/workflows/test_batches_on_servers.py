@@ -32,7 +32,7 @@ from v2t.workflows.apply_retention import ApplyRetention
 from v2t.workflows.policies import QUEUE
 from v2t.workflows.sweep_uploads import SweepUploads
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["worker", "client", "uploader", "health"]
 
-_POLICY_PREFIX = "v2t-"
 _BAD_SECRET = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId"})
 _ADMIN_REFUSED = (401, 403)
 
@@ -79,12 +78,18 @@ def prepare_accounts(administrator: StoreAccount, buckets: Buckets, accounts: Se
     changes: list[str] = []
     with named_errors(administrator, "accounts"):
         for kind, policy in policies(buckets).items():
-            with _named_admin_errors(administrator, f"policy {_POLICY_PREFIX}{kind}"):
-                changes += _put_policy(admin, _POLICY_PREFIX + kind, policy)
+            name = _policy_name(buckets, kind)
+            with _named_admin_errors(administrator, f"policy {name}"):
+                changes += _put_policy(admin, name, policy)
         for account in accounts:
             with _named_admin_errors(administrator, f"account {account.name}"):
                 changes += _put_account(admin, administrator, buckets, account)
     return tuple(changes)
+
+
+def _policy_name(buckets: Buckets, kind: Kind) -> str:
+    """Named after the buckets: another cluster on the same MinIO has others, and policies of its own."""
+    return f"{buckets.audio}-{kind}"
 
 
 def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _put_account(
     if known is None or known.get("status") != "enabled" or not _lets_in(mine, buckets):
         admin.user_add(account.name, account.secret)
         yield f"{'made' if known is None else 'renewed'} account {account.name}"
-    policy = _POLICY_PREFIX + account.kind
+    policy = _policy_name(buckets, account.kind)
     if known is None or known.get("policyName") != policy:
         admin.policy_set(policy, user=account.name)
         yield f"gave account {account.name} the policy {policy}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 _BLOCK_BYTES = 1 << 18
-_BROKEN_READS = 4
-"""How many times in a row a download may break off without a block."""
+_PAUSES = (0.0, 0.5, 2.0, 5.0)
+"""Seconds before each new try of a download that broke off without a block; a server that goes down takes some."""
 
 
 def blocks_of(client: Minio, bucket: str, key: str, response: BaseHTTPResponse) -> Iterator[bytes]:
@@ -39,14 +40,15 @@ def blocks_of(client: Minio, bucket: str, key: str, response: BaseHTTPResponse) 
                 done, broken = done + len(block), 0
                 yield block
         except HTTPError:
-            if broken == _BROKEN_READS:
+            if broken == len(_PAUSES):
                 raise
         finally:
             response.close()
             response.release_conn()
         if done >= size:
             return
-        broken += 1
-        if broken > _BROKEN_READS:
+        if broken == len(_PAUSES):
             raise StorageError(f"{key} breaks off after {done} of {size} bytes; run the command again")
+        time.sleep(_PAUSES[broken])
+        broken += 1
         response = client.get_object(bucket, key, offset=done, request_headers={"If-Match": etag})
