@@ -93,8 +93,8 @@ def test_without_one_node_objects_are_written_and_read(own_servers: Servers) -> 
 
     assert own_servers.minio[1].pid == 0
     _store(own_servers, 0).put_object(bucket, "a", io.BytesIO(b"sound"), 5)
-    with _store(own_servers, 2).get_object(bucket, "a") as answer:
-        assert answer.read() == b"sound"
+    for node in (0, 2):
+        assert _read(own_servers, node, bucket, "a") == b"sound"
 
 
 def test_a_node_that_was_lost_finds_what_was_written_without_it(own_servers: Servers) -> None:
@@ -105,10 +105,18 @@ def test_a_node_that_was_lost_finds_what_was_written_without_it(own_servers: Ser
 
     own_servers.minio[1].start()
 
-    # it looks for the others' drives every 15 seconds, and until it has them says that there is no such object
-    wait_for(lambda: _has(own_servers, 1, bucket, "a"), "it finds the object", 40)
-    with _store(own_servers, 1).get_object(bucket, "a") as answer:
-        assert answer.read() == b"sound"
+    assert _read(own_servers, 1, bucket, "a") == b"sound"
+
+
+def _read(servers: Servers, node: int, bucket: str, name: str) -> bytes:
+    """The object, as soon as the node finds it.
+
+    A node that has just started looks for the others' drives every 15 seconds; while it has too few of them it says
+    that there is no such object.
+    """
+    wait_for(lambda: _has(servers, node, bucket, name), f"node {node} finds the object", 40)
+    with _store(servers, node).get_object(bucket, name) as answer:
+        return answer.read()
 
 
 def _has(servers: Servers, node: int, bucket: str, name: str) -> bool:

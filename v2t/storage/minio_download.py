@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from time import sleep
 from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
@@ -49,6 +49,6 @@ def blocks_of(client: Minio, bucket: str, key: str, response: BaseHTTPResponse) 
             return
         if broken == len(_PAUSES):
             raise StorageError(f"{key} breaks off after {done} of {size} bytes; run the command again")
-        time.sleep(_PAUSES[broken])
+        sleep(_PAUSES[broken])
         broken += 1
         response = client.get_object(bucket, key, offset=done, request_headers={"If-Match": etag})
