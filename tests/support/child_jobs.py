@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import resource
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any, cast
 
 from v2t.domain.errors import EngineEmptyResult, NotAudio, UnknownModel
@@ -82,10 +84,19 @@ def swallow(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
             block = bytearray(1024 * 1024)
             block[::4096] = b"x" * 256
             kept.append(block)
+        time.sleep(1)
         return {"megabytes": len(kept)}
     sys.stderr.write("terminate called after throwing an instance of 'std::bad_alloc'\n")
     sys.stderr.flush()
     os.abort()
+
+
+def reserve(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Map memory as native libraries do, and write to the beginning of it only."""
+    with mmap.mmap(-1, payload["megabytes"] * 1024 * 1024, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.write(b"speech")
+        time.sleep(1)
+        return {"megabytes": len(memory) >> 20}
 
 
 def chatter(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -109,7 +120,7 @@ def facts(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
     return {
         "no_new_privileges": cast("int", libc.prctl(39, 0, 0, 0, 0)),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
-        "data": resource.getrlimit(resource.RLIMIT_DATA),
+        "first_to_go": Path("/proc/self/oom_score_adj").read_text().strip(),
         "session": os.getsid(0) == os.getpid(),
         "variable": os.environ.get("V2T_TEST_VARIABLE", ""),
     }

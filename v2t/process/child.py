@@ -5,7 +5,7 @@ Requests and events are JSON lines on the pipes the child was born with:
     → {"job": "package.module:function", "payload": {...}}
     ← {"event": {...}} any number of times, then {"result": {...}} or {"error": code, "message": text}
 
-Run as `python -P -m v2t.process.child LIMITS`, where LIMITS is JSON; only v2t.process.pool does.
+Run as `python -P -m v2t.process.child PARENT`, where PARENT is a process id; only v2t.process.pool does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from v2t.domain.errors import DISK_FULL, EngineCrashed, EngineOutOfMemory, StorageFull, V2TError
@@ -32,10 +34,11 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000  # linux/sched.h
 _CLONE_NEWNET = 0x40000000
+_FIRST_TO_GO = "1000"  # proc_pid_oom_score_adj(5)
 
 
-def confine(memory_bytes: int, parent: int) -> None:
-    """Die with the parent, stay within the memory, gain no privilege, and reach no network."""
+def confine(parent: int) -> None:
+    """Die with the parent and before it where memory runs out, gain no privilege, and reach no network."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the parent died before the line above took effect
@@ -45,10 +48,8 @@ def confine(memory_bytes: int, parent: int) -> None:
     # decoder's own refusal of network protocols is what is left.
     libc.unshare(_CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory_bytes:
-        # DATA counts what is written and private; AS would count the gigabytes that
-        # allocators and native runtimes merely reserve.
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    with suppress(OSError):  # not every system has it
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
@@ -88,8 +89,7 @@ def _as_v2t_error(error: Exception) -> V2TError:
 
 def main() -> None:
     """Entry point of the child process."""
-    limits = json.loads(sys.argv[1])
-    confine(limits["memory_bytes"], limits["parent"])
+    confine(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     # Native libraries print to descriptor 1: give them stderr, keep the pipe for answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from v2t.domain.errors import EngineCrashed, EngineOutOfMemory, EngineTimedOut, ProviderError, from_wire
+from v2t.process.memory import goes_over
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class _Child:
     stderr_tail: list[str]
     stderr_reader: asyncio.Task[None]
     limit_bytes: int
+    is_over_limit: bool = False
     idle_timer: asyncio.TimerHandle | None = field(default=None)
 
 
@@ -103,7 +105,8 @@ class ChildPool:
         async with self._turn(reserve_bytes):
             child = await self._take_idle(limit_bytes) or await self._start(limit_bytes)
             try:
-                answer = await self._converse(child, {"job": job, "payload": payload}, on_event, stall_seconds)
+                async with _within_limit(child):
+                    answer = await self._converse(child, {"job": job, "payload": payload}, on_event, stall_seconds)
             except BaseException:
                 await self._kill(child)
                 raise
@@ -149,7 +152,7 @@ class ChildPool:
         await child.stderr_reader
         tail = " ".join(child.stderr_tail)
         logger.warning("child process died", extra={"action": "child_died", "code": code, "stderr": tail})
-        if "bad_alloc" in tail or "MemoryError" in tail or "Cannot allocate memory" in tail:
+        if child.is_over_limit or "bad_alloc" in tail or "MemoryError" in tail or "Cannot allocate memory" in tail:
             return EngineOutOfMemory()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return EngineCrashed(f"The child process died ({how}).")
@@ -195,9 +198,8 @@ class ChildPool:
             ending.add_done_callback(self._ending.discard)
 
     async def _start(self, limit_bytes: int) -> _Child:
-        limits = json.dumps({"memory_bytes": limit_bytes, "parent": os.getpid()})
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "v2t.process.child", limits),
+            *(sys.executable, "-P", "-m", "v2t.process.child", str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -223,6 +225,26 @@ class ChildPool:
         self._alive.discard(child)
         if child.idle_timer:
             child.idle_timer.cancel()
+
+
+@asynccontextmanager
+async def _within_limit(child: _Child) -> AsyncIterator[None]:
+    """Kill the child if it uses more memory than it may while the body runs."""
+    if not child.limit_bytes:
+        yield
+        return
+
+    async def watch() -> None:
+        await goes_over(child.process.pid, child.limit_bytes)
+        child.is_over_limit = True
+        with suppress(ProcessLookupError):
+            child.process.kill()
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 async def _read_tail(process: asyncio.subprocess.Process, tail: list[str]) -> None:

@@ -168,6 +168,11 @@ async def test_a_child_may_not_use_more_memory_than_it_was_given(pool: ChildPool
     assert await run(pool, "swallow", how="python", megabytes=100, limit_bytes=limit) == {"megabytes": 100}
 
 
+async def test_a_child_may_reserve_more_than_it_may_use(pool: ChildPool) -> None:
+    """As Intel's MKL does, several times over, on some processors."""
+    assert await run(pool, "reserve", megabytes=4000, limit_bytes=200 * _MEGABYTE) == {"megabytes": 4000}
+
+
 async def test_a_child_is_used_again_only_under_the_limit_it_was_born_with(pool: ChildPool) -> None:
     first = await run(pool, "count", limit_bytes=200 * _MEGABYTE)
     second = await run(pool, "count", limit_bytes=300 * _MEGABYTE)
@@ -270,12 +275,12 @@ async def test_closing_leaves_no_process(pool: ChildPool) -> None:
 async def test_a_child_is_confined() -> None:
     pool = ChildPool(1, environment={**JOBS, "V2T_TEST_VARIABLE": "of the child alone"})
     try:
-        facts = await run(pool, "facts", limit_bytes=300 * _MEGABYTE)
+        facts = await run(pool, "facts")
     finally:
         await pool.close()
     assert facts["no_new_privileges"] == 1
     assert facts["core"] == [0, 0]
-    assert facts["data"] == [300 * _MEGABYTE] * 2
+    assert facts["first_to_go"] == "1000"
     assert facts["session"]
     assert facts["variable"] == "of the child alone"
     assert "V2T_TEST_VARIABLE" not in os.environ

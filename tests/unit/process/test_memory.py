@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from v2t.process.memory import private_bytes
+
+_MEGABYTE = 1024 * 1024
+
+
+def test_memory_counts_once_it_is_written_to() -> None:
+    before = private_bytes(os.getpid())
+    with mmap.mmap(-1, 64 * _MEGABYTE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        assert private_bytes(os.getpid()) - before < 8 * _MEGABYTE
+        memory.write(b"\1" * len(memory))
+        assert private_bytes(os.getpid()) - before > 56 * _MEGABYTE
+
+
+def test_pages_of_a_file_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"\1" * 64 * _MEGABYTE)
+    before = private_bytes(os.getpid())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as weights:
+        assert weights[-1] == 1
+        assert private_bytes(os.getpid()) - before < 8 * _MEGABYTE
+
+
+def test_a_process_that_is_gone_uses_nothing() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert private_bytes(process.pid) == 0
