@@ -255,13 +255,13 @@ class FakeAudioTools:
     """
 
     def __init__(self, duration_seconds: float = 10.0, chunk_seconds: float = 118.0) -> None:
-        self._duration = duration_seconds
+        self.duration_seconds = duration_seconds
         self._chunk_seconds = chunk_seconds
 
     async def cut(self, source: Path, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
         """Cut the window at every `chunk_seconds` and write silent chunk files."""
         del source
-        end = min(self._duration, request.start + request.window_seconds)
+        end = min(self.duration_seconds, request.start + request.window_seconds)
         chunks: list[Chunk] = []
         start = request.start
         while start < end:
@@ -271,7 +271,9 @@ class FakeAudioTools:
             chunks.append(Chunk(index, f"{request.job_id}/chunks/{index:05d}.wav", (piece,)))
             start += piece.length
         on_progress(1.0)
-        return Cut(tuple(chunks), (), end, finished=end >= self._duration, duration_seconds=self._duration)
+        return Cut(
+            tuple(chunks), (), end, finished=end >= self.duration_seconds, duration_seconds=self.duration_seconds
+        )
 
 
 def _write_silence(path: Path, seconds: float) -> None:

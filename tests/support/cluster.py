@@ -25,10 +25,13 @@ from v2t.domain.ports import AudioTools, EngineResult, OnProgress
 from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.service import Service
-from v2t.testing import MemoryJobRecords, MemoryObjectStore
+from v2t.testing import FakeAudioTools, MemoryJobRecords, MemoryObjectStore
 from v2t.worker.runtime import Role, running_workers
 
 NAMESPACE = "v2t"
+
+_BYTES_A_SECOND = 96_000
+"""48 kHz, mono, 16 bits: minutes of it are no small file."""
 
 DYNAMIC_SETTINGS = (
     "matching.enableFairness=true",
@@ -126,10 +129,11 @@ class FakeCluster:
     transcriber: ScriptedTranscriber
     store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
     records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
+    size_bytes: int = 4  # of the recordings that are submitted
 
     async def submit(self, language: str = "", **facts: Any) -> TranscribeRequest:
         """Submit a recording that nobody has submitted before."""
-        audio = AudioRef(uuid.uuid4().hex, 4, "talk.wav")
+        audio = AudioRef(uuid.uuid4().hex, self.size_bytes, "talk.wav")
         self.store.put_bytes(audio.key, b"RIFF")
         request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language), **facts)
         await self.client.submit(request)
@@ -169,6 +173,8 @@ async def fake_cluster(
 async def running_worker(
     cluster: FakeCluster, audio_tools: AudioTools, *, slots: int = 4, host: str = "", polls_host: bool = True
 ) -> AsyncIterator[None]:
+    if isinstance(audio_tools, FakeAudioTools):
+        cluster.size_bytes = round(audio_tools.duration_seconds * _BYTES_A_SECOND)
     with tempfile.TemporaryDirectory() as scratch:
         activities = TranscriptionActivities(
             cluster.store,

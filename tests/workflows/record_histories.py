@@ -23,14 +23,16 @@ from v2t.testing import FakeAudioTools
 HISTORIES = Path(__file__).parent / "histories"
 SHORT = FakeAudioTools(10.0)
 LONG = FakeAudioTools(300.0, 60.0)  # five chunks in two windows
+FEW_BYTES, MANY_BYTES = 1000, 100_000_000
 
 Scenario = Callable[[str], Awaitable[tuple[FakeCluster, TranscribeRequest]]]
 
 
 async def _run(
-    address: str, transcriber: ScriptedTranscriber, tools: FakeAudioTools
+    address: str, transcriber: ScriptedTranscriber, tools: FakeAudioTools, size_bytes: int = MANY_BYTES
 ) -> tuple[FakeCluster, TranscribeRequest]:
     async with fake_cluster(address, transcriber, tools) as cluster:
+        cluster.size_bytes = size_bytes
         request = await cluster.submit()
         try:
             await cluster.result(request)
@@ -93,6 +95,20 @@ async def paused(address: str) -> tuple[FakeCluster, TranscribeRequest]:
         return cluster, request
 
 
+async def small(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), SHORT, size_bytes=FEW_BYTES)
+
+
+async def small_but_long(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), LONG, size_bytes=FEW_BYTES)
+
+
+async def small_and_failed(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(
+        address, ScriptedTranscriber(lambda _chunk, _: ModelCorrupted("bad file")), SHORT, size_bytes=FEW_BYTES
+    )
+
+
 async def searchable_short(address: str) -> tuple[FakeCluster, TranscribeRequest]:
     return await _run(address, ScriptedTranscriber(), SHORT)
 
@@ -103,6 +119,7 @@ async def searchable_failed(address: str) -> tuple[FakeCluster, TranscribeReques
 
 async def stored(address: str) -> tuple[FakeCluster, TranscribeRequest]:
     async with fake_cluster(address, ScriptedTranscriber(), SHORT) as cluster:
+        cluster.size_bytes = MANY_BYTES
         request = await cluster.submit()
         await cluster.result(request)
         await cluster.client.submit(request, again=True)
@@ -129,6 +146,7 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         *(short, long, retried_chunk, language_vote, failed, cancelled),
+        *(small, small_but_long, small_and_failed),
         *(paused, searchable_short, searchable_failed, stored, host_queue, host_gone),
     )
 }

@@ -21,6 +21,7 @@ from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, HEARTBEAT_TIMEOUT, QUEU
 
 SHORT = FakeAudioTools(10.0)
 LONG = FakeAudioTools(300.0, 60.0)  # five chunks in two windows
+FEW_BYTES, MANY_BYTES = 1000, 100_000_000
 FAIR_SECONDS = 60
 
 
@@ -53,10 +54,10 @@ async def activities(cluster: FakeCluster, request: TranscribeRequest) -> list[t
 
 
 async def until_queued(cluster: FakeCluster, *requests: TranscribeRequest) -> None:
-    """Wait until the short files are cut and wait for an engine."""
+    """Wait until the small files wait for an engine."""
     async with asyncio.timeout(30):
         for request in requests:
-            while len(await activities(cluster, request)) < 2:  # noqa: ASYNC110 - a history is no event
+            while not await activities(cluster, request):  # noqa: ASYNC110 - a history is no event
                 await asyncio.sleep(0.1)
 
 
@@ -67,13 +68,27 @@ def finished_before(cluster: FakeCluster, one: TranscribeRequest, many: list[Tra
     return sum(moment < ended[0] for moment in ended[1:])
 
 
-async def test_a_short_file_takes_two_steps_and_few_events(server: str) -> None:
+async def test_a_short_file_of_many_bytes_takes_two_steps_and_few_events(server: str) -> None:
     async with fake_cluster(server, ScriptedTranscriber(), SHORT) as cluster:
+        cluster.size_bytes = MANY_BYTES
         request = await cluster.submit()
         await cluster.result(request)
+        steps = await activities(cluster, request)
         events = await cluster.event_types(request)
-    assert events.count("ACTIVITY_TASK_SCHEDULED") == 2
+    assert [name for name, _, _ in steps] == ["cut_audio", "transcribe_short"]
     assert len(events) <= 25
+
+
+async def test_a_long_file_of_few_bytes_goes_on_as_any_long_file(server: str) -> None:
+    async with fake_cluster(server, ScriptedTranscriber(), LONG, host="m4-1") as cluster:
+        cluster.size_bytes = FEW_BYTES
+        request = await cluster.submit()
+        result = await cluster.result(request)
+        steps = await activities(cluster, request)
+    names = [name for name, _, _ in steps]
+    assert (names[0], names.count("transcribe_chunk"), names[-1]) == ("transcribe_small", 5, "merge_transcript")
+    assert [queue for name, queue, _ in steps if name == "cut_audio"] == [host_queue("m4-1")]
+    assert result.duration_seconds == 300.0
 
 
 async def test_a_job_can_be_searched_for(server: str) -> None:
@@ -186,7 +201,7 @@ async def test_a_job_goes_to_the_queue_it_names(server: str) -> None:
         await until_queued(cluster, request)
         found = await activities(cluster, request)
         await cluster.client.cancel(request.job_id)
-    assert ("transcribe_short", GPU_QUEUE, 3) in found
+    assert found == [("transcribe_small", GPU_QUEUE, 3)]
     assert replace(request, queue="").job_id == request.job_id
 
 
@@ -221,7 +236,7 @@ async def test_a_transcript_that_stands_is_the_answer_of_a_new_run(server: str) 
         second = await cluster.result(request)
         steps = await activities(cluster, request)
     assert first == second
-    assert [name for name, _, _ in steps] == ["cut_audio"]
+    assert [name for name, _, _ in steps] == ["transcribe_small"]
     assert len(cluster.transcriber.asked) == 1
 
 

@@ -30,5 +30,8 @@ def test_there_are_histories() -> None:
         "searchable_failed",
         "searchable_short",
         "short",
+        "small",
+        "small_and_failed",
+        "small_but_long",
         "stored",
     }

@@ -72,12 +72,12 @@ async def until_asked(cluster: FakeCluster, calls: int = 1) -> None:
     await until(lambda: len(cluster.transcriber.asked) >= calls, f"{calls} chunks are being transcribed")
 
 
-async def test_a_short_file_takes_two_activities_and_few_events(short: FakeCluster) -> None:
+async def test_a_small_file_takes_one_activity_and_few_events(short: FakeCluster) -> None:
     request = await short.submit()
     result = await short.result(request)
     events = await short.event_types(request)
-    assert events.count("ACTIVITY_TASK_SCHEDULED") == 2
-    assert len(events) <= 25
+    assert events.count("ACTIVITY_TASK_SCHEDULED") == 1
+    assert len(events) <= 12
     assert (result.words, result.language, result.provider) == (1, "en", "scripted")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -25,23 +26,31 @@ _FULL_DISK_SECONDS = 5.0
 """A machine without space fails so fast that it would take every retry: it waits, and others have time to take it."""
 
 
+@dataclass(slots=True)
+class Report:
+    """What the heartbeats tell: for chunks, the seconds of audio done, and of how many if the workflow cannot know."""
+
+    done: float = 0.0
+    total: float = 0.0
+
+    def __call__(self, done: float) -> None:
+        """So much is done."""
+        self.done = done
+
+
 @asynccontextmanager
-async def step() -> AsyncIterator[Callable[[float], None]]:
-    """Heartbeat while the body runs; its detail is the last number reported: for chunks, seconds of audio done.
+async def step() -> AsyncIterator[Report]:
+    """Heartbeat while the body runs.
 
     Raises:
         ApplicationError: the failure of an attempt after which there is no other.
     """
-    done = 0.0
-
-    def report(value: float) -> None:
-        nonlocal done
-        done = value
+    report = Report()
 
     async def beat() -> None:
         while True:  # the first one late: most steps are over by then, and each costs the server a write
             await asyncio.sleep(_BEAT_SECONDS)
-            activity.heartbeat(done)
+            activity.heartbeat(report.done, report.total)
 
     task = asyncio.get_running_loop().create_task(beat())
     try:

@@ -11,8 +11,8 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from temporalio import activity
@@ -32,6 +32,7 @@ from v2t.domain.jobs import (
     JobState,
     MergeRequest,
     ShortRequest,
+    SmallRequest,
     TranscribeRequest,
     TranscribeResult,
     choose_language,
@@ -77,15 +78,30 @@ class TranscriptionActivities:
     async def cut_audio(self, request: CutRequest) -> Cut:
         """Cut a window of the source into chunk objects; the first one finds the transcript of an earlier run."""
         async with step() as report:
-            if not request.start:
-                stored = await asyncio.to_thread(stored_result, self._store, request.job_id)
-                if stored:
-                    return Cut((), (), 0.0, finished=True, host=self._host, stored=stored)
+            if not request.start and (stored := await self._stored_cut(request.job_id)):
+                return stored
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                async with on_the_disk_of(self._host), opened(self._store, request.audio.key) as source:
-                    cut = await self._audio_tools.cut(source, request, Path(folder), report)
-                await put_files(self._store, {c.key: Path(folder) / f"{c.index}.wav" for c in cut.chunks})
-        return dataclasses.replace(cut, host=self._host)
+                cut = await self._cut(request, Path(folder), report)
+                await self._put_chunks(cut, Path(folder))
+        return cut
+
+    @activity.defn
+    async def transcribe_small(self, request: SmallRequest) -> Cut:
+        """Cut a small file's first window; where that is all of it, in a single chunk, finish the job as well."""
+        job = request.request
+        async with step() as report:
+            if stored := await self._stored_cut(job.job_id):
+                return stored
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
+                if not cut.finished or len(cut.chunks) != 1:
+                    await self._put_chunks(cut, Path(folder))
+                    return cut
+                report.total = cut.chunks[0].speech_seconds
+                short = ShortRequest(cut.chunks[0], _merge_request(request, cut))
+                audio = Path(folder) / f"{cut.chunks[0].index}.wav"
+                result = await self._finish(short, report, audio, in_store=False)
+        return dataclasses.replace(cut, stored=result)
 
     @activity.defn
     async def transcribe_chunk(self, request: ChunkRequest) -> ChunkResult:
@@ -95,21 +111,9 @@ class TranscriptionActivities:
 
     @activity.defn
     async def transcribe_short(self, request: ShortRequest) -> TranscribeResult:
-        """Transcribe a file that is a single chunk, and merge it; its result is only stored for another attempt."""
-        merge = request.merge
-        chunk_request = ChunkRequest(merge.request.job_id, request.chunk, merge.request.options)
-        transcriber = self._open_transcriber(chunk_request.options.provider)
-        key = _result_key(chunk_request, transcriber.name)
-        async with step() as report:
-            document = await self._stored(key) if activity.info().attempt > 1 else None
-            document = document or await self._hear(transcriber, chunk_request, report)
-            request_with_vote = _with_vote(merge, _chunk_result(chunk_request, key, document, transcriber.name))
-            try:
-                return await asyncio.to_thread(self._merge, request_with_vote, [document])
-            except V2TError:
-                with suppress(V2TError):
-                    await self._keep(key, document)
-                raise
+        """Transcribe a file that is a single chunk, and merge it."""
+        async with step() as report, self._opened_here(request.chunk.key) as audio:
+            return await self._finish(request, report, audio, in_store=True)
 
     @activity.defn
     async def merge_transcript(self, request: MergeRequest) -> TranscribeResult:
@@ -123,12 +127,50 @@ class TranscriptionActivities:
         async with step():
             await asyncio.to_thread(self._record_failure, request)
 
+    async def _stored_cut(self, job_id: str) -> Cut | None:
+        """What an earlier run has left to do where it left the transcript: nothing."""
+        stored = await asyncio.to_thread(stored_result, self._store, job_id)
+        return Cut((), (), 0.0, finished=True, host=self._host, stored=stored) if stored else None
+
+    async def _cut(self, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
+        async with self._opened_here(request.audio.key) as source:
+            cut = await self._audio_tools.cut(source, request, folder, on_progress)
+        return dataclasses.replace(cut, host=self._host)
+
+    async def _put_chunks(self, cut: Cut, folder: Path) -> None:
+        await put_files(self._store, {chunk.key: folder / f"{chunk.index}.wav" for chunk in cut.chunks})
+
+    async def _finish(
+        self, short: ShortRequest, report: Callable[[float], None], audio: Path, *, in_store: bool
+    ) -> TranscribeResult:
+        """Transcribe the only chunk of a file, and merge it; its result is stored only for another attempt.
+
+        Args:
+            short: the chunk, and what is known of the file.
+            report: told the seconds done.
+            audio: the chunk's audio on this machine.
+            in_store: whether that is in the store too.
+        """
+        request = ChunkRequest(short.merge.request.job_id, short.chunk, short.merge.request.options)
+        transcriber = self._open_transcriber(request.options.provider)
+        key = _result_key(request, transcriber.name)
+        stored = await self._stored(key)
+        document = stored or await self._hear(transcriber, request, report, audio)
+        merge = _with_vote(short.merge, _chunk_result(request, key, document, transcriber.name))
+        try:
+            return await asyncio.to_thread(self._merge, merge, [document], clean=in_store or stored is not None)
+        except V2TError:
+            with suppress(V2TError):
+                await self._keep(key, document)
+            raise
+
     async def _transcribe_chunk(self, request: ChunkRequest, report: Callable[[float], None]) -> ChunkResult:
         transcriber = self._open_transcriber(request.options.provider)
         key = _result_key(request, transcriber.name)
         document = await self._stored(key)
         if document is None:
-            document = await self._hear(transcriber, request, report)
+            async with self._opened_here(request.chunk.key) as audio:
+                document = await self._hear(transcriber, request, report, audio)
             await self._keep(key, document)
         return _chunk_result(request, key, document, transcriber.name)
 
@@ -141,11 +183,18 @@ class TranscriptionActivities:
     async def _keep(self, key: str, document: Document) -> None:
         await asyncio.to_thread(self._store.put_bytes, key, json.dumps(document).encode())
 
-    async def _hear(self, transcriber: Transcriber, request: ChunkRequest, report: Callable[[float], None]) -> Document:
+    @asynccontextmanager
+    async def _opened_here(self, key: str) -> AsyncIterator[Path]:
+        """The object as a file on this machine."""
+        async with on_the_disk_of(self._host), opened(self._store, key) as path:
+            yield path
+
+    async def _hear(
+        self, transcriber: Transcriber, request: ChunkRequest, report: Callable[[float], None], audio: Path
+    ) -> Document:
         """What the provider hears in the chunk, as it is stored."""
         seconds = request.chunk.speech_seconds
-        async with on_the_disk_of(self._host), opened(self._store, request.chunk.key) as audio:
-            heard = await self._ask(transcriber, audio, request, lambda fraction: report(fraction * seconds))
+        heard = await self._ask(transcriber, audio, request, lambda fraction: report(fraction * seconds))
         return {**dataclasses.asdict(heard), "pieces": [dataclasses.asdict(piece) for piece in request.chunk.pieces]}
 
     async def _ask(
@@ -160,7 +209,9 @@ class TranscriptionActivities:
                 raise
             return EngineResult((), request.options.language, 0.0, 0.0)
 
-    def _merge(self, request: MergeRequest, documents: Sequence[Document] = ()) -> TranscribeResult:
+    def _merge(
+        self, request: MergeRequest, documents: Sequence[Document] = (), *, clean: bool = True
+    ) -> TranscribeResult:
         transcript = merge_results(request, documents or read_results(self._store, request))
         key = transcript_key(request.request.job_id)
         self._store.put_bytes(key, json.dumps(to_document(transcript), ensure_ascii=False).encode())
@@ -175,7 +226,8 @@ class TranscriptionActivities:
             engine_seconds=transcript.timings.engine_seconds,
         )
         self._records.save(record)
-        self._store.delete_prefix(f"{request.request.job_id}/chunks/")
+        if clean:
+            self._store.delete_prefix(f"{request.request.job_id}/chunks/")
         return result
 
     def _record_failure(self, request: FailureRequest) -> None:
@@ -206,6 +258,20 @@ def _chunk_result(request: ChunkRequest, key: str, document: Document, provider:
         speech_seconds=request.chunk.speech_seconds,
         provider=provider,
         model=request.options.model,
+    )
+
+
+def _merge_request(request: SmallRequest, cut: Cut) -> MergeRequest:
+    return MergeRequest(
+        request=request.request,
+        results=(),
+        silences=cut.silences,
+        duration_seconds=cut.duration_seconds,
+        language="",
+        language_probability=0.0,
+        decode_seconds=cut.decode_seconds,
+        started_at=request.started_at,
+        warnings=cut.warnings,
     )
 
 

@@ -28,7 +28,7 @@ from v2t.client.holding import hold_queued_steps, release_held_steps
 from v2t.client.namespace import prepare_namespace
 from v2t.client.queues import QueueFacts, queue_facts
 from v2t.domain.errors import ClusterUnreachable, UsageError
-from v2t.domain.jobs import JobState, Progress, Stage, TranscribeRequest, TranscribeResult
+from v2t.domain.jobs import JobState, Progress, Stage, TranscribeRequest, TranscribeResult, with_size_class
 from v2t.workflows.policies import PRIORITIES, QUEUE, priority_for
 from v2t.workflows.search import start_attributes
 from v2t.workflows.transcribe_file import TranscribeFile
@@ -123,7 +123,7 @@ class Client:
         try:
             await self.temporal.start_workflow(
                 TranscribeFile.run,
-                request,
+                with_size_class(request),
                 id=request.job_id,
                 task_queue=QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
@@ -245,11 +245,13 @@ class Client:
 async def _view(description: WorkflowExecutionDescription, progress: Progress | None) -> JobView:
     pending = description.raw_description.pending_activities
     started = [item for item in pending if item.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED]
-    running_seconds = 0.0
+    running_seconds = total_seconds = 0.0
     for item in started:
         if item.activity_type.name.startswith("transcribe") and item.heartbeat_details.payloads:
-            details = await description.data_converter.decode(item.heartbeat_details.payloads)
-            running_seconds += float(details[0])
+            done, total = await description.data_converter.decode(item.heartbeat_details.payloads)
+            running_seconds, total_seconds = running_seconds + float(done), total_seconds + float(total)
+    if progress and not progress.duration_seconds:
+        progress = replace(progress, duration_seconds=total_seconds)
     if progress and progress.stage is not Stage.PAUSED and pending and not started:
         progress = replace(progress, stage=Stage.QUEUED)
     return JobView(

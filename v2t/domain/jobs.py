@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 SAMPLE_RATE = 16_000
@@ -78,6 +78,7 @@ class TranscribeRequest:
     priority: int = DEFAULT_PRIORITY  # 1 to 5
     batch_id: str = ""
     queue: str = ""  # task queue of the engines that are to compute it; empty: processors
+    small: bool = False  # few bytes: the step that cuts it goes on to the end where it is a single chunk
 
     @property
     def job_id(self) -> str:
@@ -85,6 +86,16 @@ class TranscribeRequest:
         canonical = json.dumps([self.audio.sha256, asdict(self.options)], sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(canonical.encode()).digest()
         return "t-" + base64.b32encode(digest).decode().lower()[:26]
+
+
+SMALL_FILE_BYTES = 16 * 1024 * 1024
+"""A minute of uncompressed stereo is smaller. Up to here an engine loses less by waiting for its file than the cluster
+loses by a step more."""
+
+
+def with_size_class(request: TranscribeRequest) -> TranscribeRequest:
+    """The request as its run begins with it, which keeps to the limit of its start whatever later versions say."""
+    return replace(request, small=request.audio.size_bytes <= SMALL_FILE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,7 @@ class Cut:
     decode_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     host: str = ""  # the machine that cut it, whose disk holds the source now
-    stored: TranscribeResult | None = None  # the transcript stands already: nothing was cut
+    stored: TranscribeResult | None = None  # the transcript stands: there is nothing more to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +211,14 @@ class ShortRequest:
 
     chunk: Chunk
     merge: MergeRequest  # without results and language, which are not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class SmallRequest:
+    """Cut a small file and, where it is a single chunk, transcribe it to the end."""
+
+    request: TranscribeRequest
+    started_at: float  # Unix time
 
 
 @dataclass(frozen=True, slots=True)

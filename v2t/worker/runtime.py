@@ -210,7 +210,7 @@ def _computing(
             client.temporal,
             task_queue=queue,
             build_id=role.version,
-            activities=[activities.transcribe_chunk, activities.transcribe_short],
+            activities=[activities.transcribe_chunk, activities.transcribe_short, activities.transcribe_small],
             **limits,
             **common,
         )

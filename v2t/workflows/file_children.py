@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from v2t.domain.jobs import TranscribeRequest, TranscribeResult
+    from v2t.domain.jobs import TranscribeRequest, TranscribeResult, with_size_class
     from v2t.domain.search import BATCH, USER
     from v2t.workflows.policies import QUEUE, priority_for
     from v2t.workflows.search import start_attributes
@@ -34,7 +34,7 @@ async def start_file(
     """
     return await workflow.start_child_workflow(
         TranscribeFile.run,
-        request,
+        with_size_class(request),
         id=request.job_id,
         task_queue=QUEUE,
         parent_close_policy=on_parent_close,

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Piece,
         Progress,
         ShortRequest,
+        SmallRequest,
         Stage,
         TranscribeRequest,
         TranscribeResult,
@@ -114,8 +115,8 @@ class TranscribeFile:
         self._urgency = min(max(priority, 1), 5)
 
     async def _transcribe(self) -> TranscribeResult:
-        cut = await self._cut(start=0.0, window=FIRST_WINDOW_SECONDS)
-        if cut.stored:  # Temporal has forgotten the run that made it, or two raced
+        cut = await (self._begin_small() if self._request.small else self._cut(0.0, FIRST_WINDOW_SECONDS))
+        if cut.stored:  # it was small, Temporal has forgotten the run that made it, or two raced
             return cut.stored
         self._stage = Stage.TRANSCRIBING
         if cut.finished and len(cut.chunks) == 1:
@@ -136,10 +137,28 @@ class TranscribeFile:
             priority=self._priority(),
         )
 
+    async def _begin_small(self) -> Cut:
+        """All of a small file that is a single chunk, the first window of any other."""
+        await self._while_paused()
+        self._stage = Stage.TRANSCRIBING
+        cut = await workflow.execute_activity_method(
+            TranscriptionActivities.transcribe_small,
+            SmallRequest(self._request, workflow.info().start_time.timestamp()),
+            task_queue=self._request.queue or CPU_QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            priority=self._priority(),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        return cut if cut.stored else self._noted(cut)
+
     async def _cut(self, start: float, window: float) -> Cut:
         await self._while_paused()
         request = CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks))
-        cut = await self._cut_on_host(request) or await self._cut_at(request, QUEUE)
+        return self._noted(await self._cut_on_host(request) or await self._cut_at(request, QUEUE))
+
+    def _noted(self, cut: Cut) -> Cut:
         task = asyncio.current_task()
         if task and task.cancelling():  # the cut was finished before it heard that the job is cancelled
             raise asyncio.CancelledError

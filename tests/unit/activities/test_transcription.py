@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from v2t.activities import steps
 from v2t.activities.transcription import TranscriptionActivities
-from v2t.domain.errors import EngineCrashed, EngineEmptyResult, ObjectMissing
+from v2t.domain.errors import EngineCrashed, EngineEmptyResult, ObjectMissing, RecordsUnreachable
 from v2t.domain.jobs import (
     AudioRef,
     Chunk,
@@ -19,10 +19,12 @@ from v2t.domain.jobs import (
     ChunkResult,
     CutRequest,
     FailureRequest,
+    JobRecord,
     JobState,
     MergeRequest,
     Piece,
     ShortRequest,
+    SmallRequest,
     TranscribeOptions,
     TranscribeRequest,
 )
@@ -52,10 +54,15 @@ class Bench:
     """The activities, and a way to run one as Temporal does."""
 
     def __init__(
-        self, store: MemoryObjectStore, records: MemoryJobRecords, scratch: Path, transcriber: FakeTranscriber
+        self,
+        store: MemoryObjectStore,
+        records: MemoryJobRecords,
+        scratch: Path,
+        transcriber: FakeTranscriber,
+        chunk_seconds: float = 4.0,
     ) -> None:
         self.activities = TranscriptionActivities(
-            store, records, FakeAudioTools(10.0, 4.0), lambda _name: transcriber, scratch
+            store, records, FakeAudioTools(10.0, chunk_seconds), lambda _name: transcriber, scratch
         )
         self.heartbeats: list[Any] = []
 
@@ -183,7 +190,7 @@ async def test_heartbeats_tell_the_seconds_done(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert set(bench.heartbeats) == {(0.0,)}
+    assert set(bench.heartbeats) == {(0.0, 0.0)}
     seen = len(bench.heartbeats)
     await asyncio.sleep(0.05)
     assert len(bench.heartbeats) == seen
@@ -209,6 +216,90 @@ async def test_a_short_file_is_transcribed_and_merged_in_one_go(
         1000.0,
     )
     assert store.list_keys(f"{JOB}/") == [f"{JOB}/transcript.json"]
+
+
+@pytest.fixture
+def short_bench(
+    store: MemoryObjectStore, records: MemoryJobRecords, tmp_path: Path, transcriber: FakeTranscriber
+) -> Bench:
+    """All files are a single chunk of ten seconds; the store holds nothing but the source."""
+    store.delete(CHUNK.key)
+    return Bench(store, records, tmp_path, transcriber, chunk_seconds=60.0)
+
+
+async def test_a_small_file_that_is_one_chunk_is_finished_in_one_step(
+    short_bench: Bench, store: MemoryObjectStore, records: MemoryJobRecords, tmp_path: Path
+) -> None:
+    cut = await short_bench.run(short_bench.activities.transcribe_small, SmallRequest(REQUEST, 1000.0))
+    assert (cut.finished, cut.duration_seconds, cut.stored.words) == (True, 10.0, 1)
+    assert [(segment.text, segment.start) for segment in transcript(store).segments] == [("hello", 0.5)]
+    record = records.get(JOB)
+    assert record is not None
+    assert (record.state, record.audio_seconds, record.created_at) == (JobState.COMPLETED, 10.0, 1000.0)
+    assert store.list_keys(f"{JOB}/") == [f"{JOB}/transcript.json"]
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - a small folder
+
+
+async def test_a_small_file_of_several_chunks_is_only_cut(
+    bench: Bench, store: MemoryObjectStore, transcriber: FakeTranscriber
+) -> None:
+    cut = await bench.run(bench.activities.transcribe_small, SmallRequest(REQUEST, 1000.0))
+    assert (len(cut.chunks), cut.stored) == (3, None)
+    assert store.list_keys(f"{JOB}/") == [chunk.key for chunk in cut.chunks]
+    assert transcriber.chunks == []
+
+
+async def test_a_small_file_whose_transcript_stands_is_not_read_again(
+    short_bench: Bench, store: MemoryObjectStore, transcriber: FakeTranscriber
+) -> None:
+    first = await short_bench.run(short_bench.activities.transcribe_small, SmallRequest(REQUEST, 1000.0))
+    store.delete(REQUEST.audio.key)
+    second = await short_bench.run(short_bench.activities.transcribe_small, SmallRequest(REQUEST, 1000.0))
+    assert second.stored == first.stored
+    assert len(transcriber.chunks) == 1
+
+
+@pytest.mark.parametrize("step", ["transcribe_small", "transcribe_short"])
+async def test_a_short_file_is_not_computed_again_because_its_record_could_not_be_saved(
+    short_bench: Bench,
+    store: MemoryObjectStore,
+    records: MemoryJobRecords,
+    transcriber: FakeTranscriber,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    def unreachable(record: JobRecord) -> None:
+        raise RecordsUnreachable("the database does not answer")
+
+    chunk = dataclasses.replace(CHUNK, pieces=(Piece(0.0, 10.0),))
+    requests = {
+        "transcribe_small": SmallRequest(REQUEST, 1000.0),
+        "transcribe_short": ShortRequest(chunk, merge_request()),
+    }
+    activity = getattr(short_bench.activities, step)
+    store.put_bytes(CHUNK.key, b"RIFF")
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "save", unreachable)
+        with pytest.raises(RecordsUnreachable):
+            await short_bench.run(activity, requests[step])
+    store.delete(f"{JOB}/transcript.json")  # as if that had failed as well
+    await short_bench.run(activity, requests[step], attempt=2)
+    assert len(transcriber.chunks) == 1
+    assert store.list_keys(f"{JOB}/") == [f"{JOB}/transcript.json"]
+
+
+async def test_heartbeats_of_a_small_file_tell_how_long_it_is(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryObjectStore, records: MemoryJobRecords, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(steps, "_BEAT_SECONDS", 0.01)
+    bench = Bench(store, records, tmp_path, FakeTranscriber((HELLO,), hangs=True), chunk_seconds=60.0)
+    task = asyncio.create_task(bench.run(bench.activities.transcribe_small, SmallRequest(REQUEST, 1000.0)))
+    async with asyncio.timeout(5):
+        while (0.0, 10.0) not in bench.heartbeats:  # noqa: ASYNC110 - the environment offers no event
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_silences_are_reported_as_dropped(bench: Bench, store: MemoryObjectStore) -> None:
