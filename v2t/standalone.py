@@ -14,8 +14,6 @@ import importlib
 import json
 import os
 import shutil
-import socket
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -24,17 +22,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from v2t import wiring
+from v2t.development_server import SERVER_ENVIRONMENT, server_command
 from v2t.domain.errors import (
     DISK_FULL,
     ClusterUnreachable,
-    PortInUse,
-    ServerNotInstalled,
     StorageFull,
     StorageUnwritable,
 )
 from v2t.domain.jobs import LOCAL, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
-from v2t.domain.search import SEARCH_ATTRIBUTES
+from v2t.process.ports import LOOPBACK, free_port, refuse_taken_port
 from v2t.process.service import Service
 
 if TYPE_CHECKING:
@@ -43,14 +40,9 @@ if TYPE_CHECKING:
     from v2t.storage.objects import DirectoryObjectStore
     from v2t.workshop import Workshop
 
-_LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _OWNER_POLL_SECONDS = 0.2
-_SERVER_ENVIRONMENT = {
-    "GOGC": "30",  # it mostly waits here: collecting garbage earlier saves a fifth of its memory
-    "TEMPORAL_VERSION_CHECK_DISABLED": "1",  # v2t connects to nobody it was not told to
-}
 _RETENTION_DAYS = 1
 """As the development server has it by default."""
 
@@ -129,12 +121,6 @@ def find_running(folder: Path) -> Running | None:
     return None
 
 
-def find_program() -> str | None:
-    """The Temporal development server on this machine, or None."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
-    return shutil.which("temporal", path=path)
-
-
 def prepare_folder(folder: Path) -> Path:
     """Make the data folder, private to its owner. Raises StorageFull, StorageUnwritable."""
     try:
@@ -198,10 +184,11 @@ async def _owned(
     settings: Settings, folder: Path, provider: str, model: str, *, keep: bool, work: bool
 ) -> AsyncIterator[Cluster]:
     """Run the server and, unless told otherwise, a worker; everything slow to start starts at once."""
-    port = settings.standalone.port or _free_port()
-    ui_port = _free_port() if settings.standalone.ui else 0
-    _refuse_taken_port(port)
-    service = Service(_server_command(settings, folder, port, ui_port), folder / "temporal.log", _SERVER_ENVIRONMENT)
+    port = settings.standalone.port or free_port()
+    ui_port = free_port() if settings.standalone.ui else 0
+    refuse_taken_port(port)
+    command = server_command(settings.standalone.namespace, folder / "temporal.db", port, ui_port)
+    service = Service(command, folder / "temporal.log", SERVER_ENVIRONMENT)
     service.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.stop)
@@ -214,12 +201,12 @@ async def _owned(
                 workshop.warm_up(provider, model)
         # In a thread, because the children must be started meanwhile: importing the SDK takes half a second.
         await asyncio.to_thread(importlib.import_module, "v2t.worker.runtime")
-        client = await _connect(service, f"{_LOOPBACK}:{port}", settings.standalone.namespace)
+        client = await _connect(service, f"{LOOPBACK}:{port}", settings.standalone.namespace)
         service.keep_running()
         await stack.enter_async_context(_worker(client, workshop, store, records))
         stack.callback((folder / "cluster.json").unlink, missing_ok=True)
-        ui_address = f"http://{_LOOPBACK}:{ui_port}" if ui_port else ""
-        _announce(folder, Running(f"{_LOOPBACK}:{port}", os.getpid(), keep, ui_address))
+        ui_address = f"http://{LOOPBACK}:{ui_port}" if ui_port else ""
+        _announce(folder, Running(f"{LOOPBACK}:{port}", os.getpid(), keep, ui_address))
         if workshop:
             # The first jobs compute in children now: time to load the database library, which takes half a second.
             threading.Thread(target=_open_quietly, args=(records,), daemon=True).start()
@@ -252,24 +239,6 @@ async def _expire_audio(settings: Settings, client: Client, store: DirectoryObje
         await asyncio.to_thread(store.expire, "audio/", age_seconds)
 
 
-def _server_command(settings: Settings, folder: Path, port: int, ui_port: int) -> list[str]:
-    program = find_program()
-    if program is None:
-        raise ServerNotInstalled
-    return [
-        *(program, "server", "start-dev", "--ip", _LOOPBACK, "--port", str(port)),
-        *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
-        *("--namespace", settings.standalone.namespace),
-        *(word for name, kind in SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", f"{name}={kind}")),
-        *("--dynamic-config-value", "matching.enableFairness=true"),
-        *("--db-filename", str(folder / "temporal.db")),
-        # In WAL with NORMAL a power cut may lose the last moments, never the database, and it is
-        # several times as fast as the default.
-        *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
-        *("--log-level", "error"),
-    ]
-
-
 async def _connect(service: Service, address: str, namespace: str) -> Client:
     from v2t.client import Client
 
@@ -288,24 +257,6 @@ async def _connect(service: Service, address: str, namespace: str) -> Client:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
                 return client
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _refuse_taken_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_LOOPBACK, port))
-        except OSError as error:
-            raise PortInUse(
-                f"Port {port} is used by another program; set V2T_STANDALONE__PORT to another one, or 0 for any."
-            ) from error
 
 
 def _announce(folder: Path, running: Running) -> None:

@@ -13,18 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
-from v2t.domain.jobs import (
-    SAMPLE_RATE,
-    Chunk,
-    Cut,
-    CutRequest,
-    JobRecord,
-    JobState,
-    Piece,
-    ProviderAttempt,
-    TranscribeOptions,
-)
+from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobState, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, JobFilter, ObjectFacts, OnBytes, OnProgress
+from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 
@@ -124,6 +115,9 @@ class MemoryJobRecords:
     def close(self) -> None:
         """There is nothing to let go of."""
 
+    def make_room(self, now: float) -> None:
+        """There is always room."""
+
     def save(self, record: JobRecord) -> None:
         """Insert or replace, unless the record there is of a newer run or has already finished."""
         with self._lock:
@@ -149,7 +143,7 @@ class MemoryJobRecords:
 
     def find(self, wanted: JobFilter) -> Sequence[JobRecord]:
         """Records that match, newest first, at most `wanted.limit`."""
-        found = (record for record in self._all() if _matches(record, wanted))
+        found = (record for record in self._all() if wanted.matches(record))
         return sorted(found, key=lambda record: (-record.created_at, record.job_id))[: wanted.limit]
 
     def older_than(self, created_before: float, limit: int) -> Sequence[JobRecord]:
@@ -171,19 +165,6 @@ class MemoryJobRecords:
     def _all(self) -> list[JobRecord]:
         with self._lock:
             return list(self._records.values())
-
-
-def _matches(record: JobRecord, wanted: JobFilter) -> bool:
-    text = wanted.text.lower()
-    return (
-        wanted.user in ("", record.user)
-        and wanted.state in (None, record.state)
-        and wanted.provider in ("", record.provider)
-        and wanted.batch_id in ("", record.batch_id)
-        and (text in record.name.lower() or text in record.job_id.lower())
-        and wanted.since <= record.created_at
-        and (not wanted.until or record.created_at < wanted.until)
-    )
 
 
 def _replaces(new: JobRecord, old: JobRecord) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError
-from v2t.domain.jobs import JobRecord, ProviderAttempt, TranscribeOptions
+from v2t.domain.jobs import TranscribeOptions
 from v2t.domain.ports import JobFilter, ObjectStore
+from v2t.domain.records import JobRecord, ProviderAttempt
 
 if TYPE_CHECKING:
     from v2t.client import Client
@@ -221,6 +222,6 @@ class LazyJobRecords:
         """As JobRecords."""
         self.open().delete(job_ids)
 
-    def ensure_partitions(self, now: float) -> None:
-        """Make the partitions of the coming months, as seen from a Unix time."""
-        self.open().ensure_partitions(now)
+    def make_room(self, now: float) -> None:
+        """As JobRecords."""
+        self.open().make_room(now)

@@ -11,8 +11,9 @@ import pytest
 from support.lone_postgresql import LonePostgresql, lone_postgresql
 
 from v2t.db.records import open_records
-from v2t.domain.jobs import JobRecord, JobState, ProviderAttempt
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter, JobRecords
+from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.testing import MemoryJobRecords
 
 RUNNING = JobRecord(

@@ -26,8 +26,9 @@ from v2t.db.partitions import Month
 from v2t.db.records import SqlJobRecords, open_records
 from v2t.db.schema import METADATA
 from v2t.domain.errors import ConfigurationError, CredentialsRefused, RecordsUnreachable
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord
 
 pytestmark = pytest.mark.servers
 
@@ -105,7 +106,7 @@ def test_partitions_are_made_for_this_month_and_those_ahead(url: str) -> None:
 def test_the_end_of_a_month_and_the_start_of_the_next_lie_in_their_own_partitions(
     records: SqlJobRecords, url: str
 ) -> None:
-    records.ensure_partitions(unix(2031, 12, 15))
+    records.make_room(unix(2031, 12, 15))
     boundary = unix(2032, 1, 1)
     for job_id, moment in (("t-last", boundary - 0.000001), ("t-first", boundary)):
         records.save(replace(RECORD, job_id=job_id, created_at=moment))
@@ -120,7 +121,7 @@ def test_a_row_without_partition_is_kept_and_moves_when_its_month_is_made(record
     records.save(astray)
     records.save(far_too_old)
     assert partitions(url) == {"transcriptions_default": 2}
-    records.ensure_partitions(unix(2031, 6, 1))
+    records.make_room(unix(2031, 6, 1))
     assert partitions(url) == {"transcriptions_default": 1, "transcriptions_y2031m05": 1}
     assert records.get("t-abc") == astray
     assert records.get("t-old") == far_too_old
@@ -137,10 +138,10 @@ def test_partitions_that_cannot_be_made_now_are_left_for_later(
     with psycopg.connect(url.replace("+psycopg", "")) as reader:
         reader.execute("SELECT count(*) FROM transcriptions")  # a long transaction
         reader.execute("LOCK TABLE transcriptions_default IN ACCESS SHARE MODE")
-        records.ensure_partitions(unix(2031, 1, 1))
+        records.make_room(unix(2031, 1, 1))
         assert "partitions are left for later" in caplog.text
         records.save(RECORD)
-    records.ensure_partitions(unix(2031, 1, 1))
+    records.make_room(unix(2031, 1, 1))
     assert "transcriptions_y2031m01" in partition_names(url)
 
 
@@ -156,7 +157,7 @@ def _open_and_save(url: str, now: float, number: int, go: Any, failures: Any) ->
                 records.save(replace(run, state=JobState.RUNNING))
                 records.save(run)
                 records.save(replace(run, job_id=f"t-{number}-{turn}"))
-                records.ensure_partitions(unix(2029, turn % 12 + 1, 1))
+                records.make_room(unix(2029, turn % 12 + 1, 1))
     except Exception as error:  # noqa: BLE001 - the parent reports it
         failures.put(repr(error))
 
@@ -300,9 +301,9 @@ def filled(server: LonePostgresql) -> str:
     """A database with some thousand rows over six months of two hundred users."""
     url = server.new_database()
     with closing(open_records(url, months_ahead=1)) as records:
-        records.ensure_partitions(unix(2030, 1, 1))
+        records.make_room(unix(2030, 1, 1))
         for month in range(1, 7):
-            records.ensure_partitions(unix(2030, month, 1))
+            records.make_room(unix(2030, month, 1))
     rows(
         url,
         f"""

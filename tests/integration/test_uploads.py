@@ -19,8 +19,9 @@ from support.workers import WorkerProcess, running_workers
 
 from v2t import wiring
 from v2t.config import Settings, load_settings
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord
 from v2t.storage.setup import prepare_storage
 from v2t.submission import stored_transcript
 

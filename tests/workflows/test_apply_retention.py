@@ -12,7 +12,8 @@ from support.processes import until
 from v2t.client.batches import cancel_batch, pause_batch
 from v2t.domain.batches import BatchItem, group_key
 from v2t.domain.errors import StorageError
-from v2t.domain.jobs import JobRecord, JobState, TranscribeRequest, archive_key, transcript_key
+from v2t.domain.jobs import JobState, TranscribeRequest, archive_key, transcript_key
+from v2t.domain.records import JobRecord
 from v2t.domain.retention import DAY_SECONDS, RetentionCounts, RetentionPolicy
 from v2t.testing import MemoryJobRecords, MemoryObjectStore
 from v2t.workflows.apply_retention import ApplyRetention
@@ -224,8 +225,8 @@ async def test_deleting_goes_on_from_wherever_it_was_cut_off(server: str) -> Non
         assert not cluster.store.list_keys("t-")
 
 
-async def test_partitions_are_made_where_the_records_have_any(cluster: BatchCluster) -> None:
+async def test_room_is_made_in_the_records(cluster: BatchCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    cluster.records.ensure_partitions = asked.append  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster.records, "make_room", asked.append)
     await apply(cluster, RetentionPolicy())
     assert asked

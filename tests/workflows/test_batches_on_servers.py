@@ -25,7 +25,8 @@ from v2t.client.batches import take_upload
 from v2t.client.running import TemporalJobs
 from v2t.db.records import open_records
 from v2t.domain.batches import BatchItem, BatchTotals
-from v2t.domain.jobs import JobRecord, JobState, archive_key, transcript_key
+from v2t.domain.jobs import JobState, archive_key, transcript_key
+from v2t.domain.records import JobRecord
 from v2t.domain.retention import DAY_SECONDS, CutOff, RetentionPolicy
 from v2t.domain.uploads import SweepRequest
 from v2t.workflows.apply_retention import ApplyRetention

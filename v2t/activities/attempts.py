@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from temporalio import activity
 
 from v2t.domain.errors import V2TError
-from v2t.domain.jobs import ChunkRequest, ProviderAttempt
+from v2t.domain.jobs import ChunkRequest
 from v2t.domain.ports import JobRecords, OnAttempt
+from v2t.domain.records import ProviderAttempt
 
 _log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from temporalio import activity
 from v2t.activities.steps import step
 from v2t.domain.batches import decode_group
 from v2t.domain.errors import ObjectMissing, StorageDamaged
-from v2t.domain.jobs import JobRecord, JobState, archive_key
+from v2t.domain.jobs import JobState, archive_key
 from v2t.domain.ports import JobFilter, JobRecords, ObjectStore, RunningJobs
+from v2t.domain.records import JobRecord
 from v2t.domain.retention import CutOff
 
 PAGE_RECORDS = 100
@@ -55,10 +56,8 @@ class RetentionActivities:
     @activity.defn
     async def prepare_records(self) -> None:
         """Make room in the records for the months to come, where the database has to be told."""
-        prepare = getattr(self._records, "ensure_partitions", None)
-        if prepare:
-            async with step():
-                await asyncio.to_thread(prepare, time.time())
+        async with step():
+            await asyncio.to_thread(self._records.make_room, time.time())
 
     @activity.defn
     async def delete_recordings(self, cut_off: CutOff) -> int:

@@ -28,7 +28,6 @@ from v2t.domain.jobs import (
     Cut,
     CutRequest,
     FailureRequest,
-    JobRecord,
     JobState,
     MergeRequest,
     ShortRequest,
@@ -39,6 +38,7 @@ from v2t.domain.jobs import (
     transcript_key,
 )
 from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, OnProgress, Transcriber
+from v2t.domain.records import JobRecord
 from v2t.domain.transcript import to_document
 
 

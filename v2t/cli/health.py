@@ -72,8 +72,9 @@ def _examine(settings: Settings, timeout: float) -> HealthReport:
 
 
 def _embedded(settings: Settings) -> Embedded:
+    from v2t.development_server import find_program
     from v2t.health.machine_parts import Embedded
-    from v2t.standalone import find_program, find_running
+    from v2t.standalone import find_running
 
     running = find_running(settings.standalone.folder)
     has_program = find_program() is not None

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConnectionFailed, JobNotFound
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord
 
 if TYPE_CHECKING:
     from v2t.client import JobView

@@ -14,8 +14,9 @@ from v2t.cli.job_records import collect_jobs, running_record, shown_length, show
 from v2t.cli.moment import Moment
 from v2t.cli.output import Result, as_table, returns_result
 from v2t.domain.errors import JobCancelled, JobFailed, JobNotFound, UsageError, V2TError, from_wire
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord
 
 if TYPE_CHECKING:
     from v2t.client import JobView

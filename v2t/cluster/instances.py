@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.request
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from v2t.process.ports import LOOPBACK, free_port
 from v2t.process.service import Service
 
-_LOOPBACK = "127.0.0.1"
 _ASK_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 _AFTER_DRAIN_SECONDS = 10.0
@@ -103,8 +102,8 @@ class LocalProcesses:
             return
         self._number += 1
         name = f"worker-{self._number}"
-        port = _free_port()
-        environment = {"V2T_WORKER__HEALTH_ADDRESS": _LOOPBACK, "V2T_WORKER__HEALTH_PORT": str(port)}
+        port = free_port()
+        environment = {"V2T_WORKER__HEALTH_ADDRESS": LOOPBACK, "V2T_WORKER__HEALTH_PORT": str(port)}
         service = Service(self._command, self._folder / f"{name}.log", environment)
         service.start()
         self._alive[name] = _Process(service, port, time.monotonic())
@@ -161,18 +160,11 @@ def _ask_slots(port: int) -> tuple[int, int]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with (
         suppress(OSError, ValueError, KeyError, TypeError),
-        opener.open(f"http://{_LOOPBACK}:{port}/health", timeout=_ASK_SECONDS) as answer,
+        opener.open(f"http://{LOOPBACK}:{port}/health", timeout=_ASK_SECONDS) as answer,
     ):
         slots = json.load(answer)["slots"]["engine"]
         return int(slots["total"]), int(slots["used"])
     return 0, 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _last_words(log: Path) -> str:

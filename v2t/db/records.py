@@ -20,8 +20,8 @@ from v2t.db.connections import Database, parse_url
 from v2t.db.failures import TABLE_BUSY_OR_FOREIGN, sqlstate
 from v2t.db.migrations import HEAD, upgrade
 from v2t.domain.errors import DISK_FULL, StorageFull, StorageUnwritable, V2TError
-from v2t.domain.jobs import JobRecord, ProviderAttempt
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord, ProviderAttempt
 
 _log = logging.getLogger(__name__)
 
@@ -124,9 +124,9 @@ class SqlJobRecords:
             RecordsUnreachable: the database does not answer.
         """
         self._primary.run(_migrate)
-        self.ensure_partitions(time.time())
+        self.make_room(time.time())
 
-    def ensure_partitions(self, now: float) -> None:
+    def make_room(self, now: float) -> None:
         """Make the partitions of the month of `now` and the months ahead; SQLite has none.
 
         When the table is busy or belongs to another account, they are left for the next call: rows without
@@ -244,10 +244,8 @@ def _make_partitions(connection: Connection, months: list[partitions.Month]) -> 
         if sqlstate(error) not in TABLE_BUSY_OR_FOREIGN:
             raise
         connection.exec_driver_sql("ROLLBACK")
-        _log.warning(
-            "partitions are left for later: %s", str(error.orig).strip(), extra={"action": "ensure_partitions"}
-        )
+        _log.warning("partitions are left for later: %s", str(error.orig).strip(), extra={"action": "make_partitions"})
         return
     connection.exec_driver_sql("COMMIT")
     if made:
-        _log.info("made %d partitions", len(made), extra={"action": "ensure_partitions", "first": made[0].table})
+        _log.info("made %d partitions", len(made), extra={"action": "make_partitions", "first": made[0].table})

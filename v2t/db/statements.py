@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Delete, Insert, RowMapping, Select, Table, and_, delete, or_, select
 
 from v2t.db.schema import PROVIDER_ATTEMPTS, TRANSCRIPTIONS
-from v2t.domain.jobs import JobRecord, JobState, ProviderAttempt
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord, ProviderAttempt
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as Upsert

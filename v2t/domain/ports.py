@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from v2t.domain.jobs import (
-    Chunk,
-    Cut,
-    CutRequest,
-    JobRecord,
-    JobState,
-    ProviderAttempt,
-    TranscribeOptions,
-    TranscribeRequest,
-    TranscribeResult,
-)
+from v2t.domain.jobs import Chunk, Cut, CutRequest, JobState, TranscribeOptions, TranscribeRequest, TranscribeResult
+from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 OnProgress = Callable[[float], None]
@@ -181,6 +172,10 @@ class JobRecords(Protocol):
 
     def close(self) -> None:
         """Let go of the database."""
+        ...
+
+    def make_room(self, now: float) -> None:
+        """Make room for the records of the months to come, as seen from a Unix time. Raises StorageError."""
         ...
 
     def save(self, record: JobRecord) -> None:

@@ -29,7 +29,6 @@ _RECORDING = re.compile(r"audio/([0-9a-f]{64})")
 _ON_DISK = re.compile(rf"(audio|models)(/{_NAME})+|t-{_NAME}/chunks/{_NAME}\.wav")
 _CHUNK_RESULT = re.compile(rf"t-{_NAME}/chunks/{_NAME}\.json")
 _TRANSCRIPT = re.compile(rf"t-{_NAME}/transcript\.json")
-
 _IN_REDIS = re.compile("|".join(kind.pattern for kind in (_ON_DISK, _CHUNK_RESULT, _TRANSCRIPT)))
 
 _BLOCK_BYTES = 1 << 20

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from contextlib import suppress
 
-_LOOPBACK = "127.0.0.1"
 _PATIENCE_SECONDS = 2.0
-
-
-def free_address() -> str:
-    """A host and port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return f"{_LOOPBACK}:{probe.getsockname()[1]}"
 
 
 def read_metrics(address: str) -> str:

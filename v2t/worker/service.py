@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 from v2t import wiring
 from v2t.domain.errors import ClusterUnreachable, ConfigurationError, ConnectionFailed, StorageError, V2TError
 from v2t.domain.jobs import LOCAL, transcript_key
+from v2t.process.ports import LOOPBACK, free_port
 from v2t.providers.table import LOCAL_PROVIDERS
 from v2t.weights.catalogue import memory_bytes
 from v2t.worker.acceleration import Acceleration, find_acceleration
 from v2t.worker.health import health_server, make_application
 from v2t.worker.runtime import Role, running_workers
-from v2t.worker.sdk_metrics import free_address, read_metrics
+from v2t.worker.sdk_metrics import read_metrics
 from v2t.worker.slots import Machine, plan_slots
 from v2t.worker.status import WorkerStatus
 from v2t.worker.steps import Steps, gather_steps
@@ -203,7 +204,8 @@ async def _make_status(settings: Settings) -> WorkerStatus:
     role = Role(worker.kind, worker.machine, worker.bookkeeping_slots, worker.build_id, worker.versioned)
     slots = _plan_slots(settings, acceleration)
     watch = TaskWatch({ENGINE: slots, BOOKKEEPING: worker.bookkeeping_slots}, role.computing_queues)
-    return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address, free_address())
+    metrics_address = f"{LOOPBACK}:{free_port()}"
+    return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address, metrics_address)
 
 
 def _plan_slots(settings: Settings, acceleration: Acceleration | None) -> int:

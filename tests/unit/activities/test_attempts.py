@@ -11,7 +11,8 @@ from temporalio.testing import ActivityEnvironment
 from v2t.activities import attempts
 from v2t.activities.attempts import AttemptLog
 from v2t.domain.errors import EngineCrashed, RecordsUnreachable
-from v2t.domain.jobs import Chunk, ChunkRequest, Piece, ProviderAttempt, TranscribeOptions
+from v2t.domain.jobs import Chunk, ChunkRequest, Piece, TranscribeOptions
+from v2t.domain.records import ProviderAttempt
 from v2t.testing import MemoryJobRecords
 
 REQUEST = ChunkRequest("t-1", Chunk(3, "t-1/chunks/00003.wav", (Piece(10.0, 5.0),)), TranscribeOptions(model="base"))

@@ -19,7 +19,6 @@ from v2t.domain.jobs import (
     ChunkResult,
     CutRequest,
     FailureRequest,
-    JobRecord,
     JobState,
     MergeRequest,
     Piece,
@@ -28,6 +27,7 @@ from v2t.domain.jobs import (
     TranscribeOptions,
     TranscribeRequest,
 )
+from v2t.domain.records import JobRecord
 from v2t.domain.transcript import DropReason, Segment, Transcript, Word, from_document
 from v2t.testing import FakeAudioTools, FakeTranscriber, MemoryJobRecords, MemoryObjectStore
 

@@ -11,8 +11,9 @@ from sqlalchemy import create_engine
 from v2t.db.migrations import HEAD, upgrade
 from v2t.db.records import SqlJobRecords, open_records
 from v2t.db.schema import METADATA, PROVIDER_ATTEMPTS, TRANSCRIPTIONS
-from v2t.domain.jobs import JobRecord, JobState, ProviderAttempt
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord, ProviderAttempt
 
 COLUMNS_OF_0001 = (
     "job_id, user, name, sha256, size_bytes, state, provider, model, language, audio_seconds, words, transcript_key, "

@@ -17,8 +17,9 @@ from v2t.db import records as records_module
 from v2t.db.migrations import upgrade
 from v2t.db.records import SqlJobRecords, open_records
 from v2t.domain.errors import StorageError, StorageFull, StorageUnwritable
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
+from v2t.domain.records import JobRecord
 
 RECORD = JobRecord("t-abc", "ada", "a.wav", "0" * 64, 1, JobState.RUNNING, created_at=1.0)
 

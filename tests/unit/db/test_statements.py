@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from v2t.db import statements
-from v2t.domain.jobs import JobRecord, JobState
+from v2t.domain.jobs import JobState
+from v2t.domain.records import JobRecord
 
 RECORD = JobRecord("t-abc", "ada", "a.wav", "0" * 64, 1, JobState.RUNNING, created_at=1.0)
 

@@ -1,0 +1,46 @@
+"""Temporal's development server, which the embedded cluster runs: where it is, and how it is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from v2t.domain.errors import ServerNotInstalled
+from v2t.domain.search import SEARCH_ATTRIBUTES
+from v2t.process.ports import LOOPBACK
+
+SERVER_ENVIRONMENT = {
+    "GOGC": "30",  # it mostly waits here: collecting garbage earlier saves a fifth of its memory
+    "TEMPORAL_VERSION_CHECK_DISABLED": "1",  # v2t connects to nobody it was not told to
+}
+
+
+def find_program() -> str | None:
+    """The Temporal development server on this machine, or None."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
+    return shutil.which("temporal", path=path)
+
+
+def server_command(namespace: str, database: Path, port: int, ui_port: int) -> list[str]:
+    """How to start it on loopback, with its database in a file; `ui_port` 0: without a web interface.
+
+    Raises:
+        ServerNotInstalled: there is no such program.
+    """
+    program = find_program()
+    if program is None:
+        raise ServerNotInstalled
+    return [
+        *(program, "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
+        *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
+        *("--namespace", namespace),
+        *(word for name, kind in SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", f"{name}={kind}")),
+        *("--dynamic-config-value", "matching.enableFairness=true"),
+        *("--db-filename", str(database)),
+        # In WAL with NORMAL a power cut may lose the last moments, never the database, and it is
+        # several times as fast as the default.
+        *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
+        *("--log-level", "error"),
+    ]
