@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from v2t import wiring
 from v2t.domain.errors import V2TError
 from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.process.heap import ONE_HEAP
 from v2t.providers.table import load_class, resolve_provider
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Workshop:
             self.slots,
             budget_bytes=available_memory(),
             idle_seconds=settings.engine.idle_unload_seconds,
-            environment={**_CHILD_ENVIRONMENT, "OMP_NUM_THREADS": str(settings.engine.threads)},
+            environment={**_CHILD_ENVIRONMENT, **ONE_HEAP, "OMP_NUM_THREADS": str(settings.engine.threads)},
         )
         self._media_pool = ChildPool(
             _MEDIA_CHILDREN, idle_seconds=settings.engine.idle_unload_seconds, environment=_CHILD_ENVIRONMENT

@@ -9,6 +9,7 @@ from typing import Any
 from v2t.domain.jobs import SAMPLE_RATE
 from v2t.domain.transcript import Segment, Word
 from v2t.process.child import Emit
+from v2t.process.heap import keep_freed_memory
 from v2t.providers.engine import LocalEngine, as_answer, hear_twice_if_needed, loaded_model, read_samples
 
 _DETECTION_SAMPLES = 3
@@ -78,9 +79,11 @@ def _load(path: str, threads: int) -> Any:
     from faster_whisper import WhisperModel
 
     ctranslate2.set_random_seed(0)  # taken by the threads that the model starts
-    return WhisperModel(
+    model = WhisperModel(
         str(Path(path)), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1, local_files_only=True
     )
+    keep_freed_memory()
+    return model
 
 
 def _segment(item: Any) -> Segment:

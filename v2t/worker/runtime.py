@@ -196,12 +196,15 @@ def _computing(
     client: Client, activities: TranscriptionActivities, slots: int, role: Role, common: dict[str, Any]
 ) -> list[Worker]:
     """A worker for each computing queue; several share the slots."""
-    from v2t.worker.slots import EngineSlots
-
     queues = role.computing_queues
-    limits: dict[str, Any] = {"tuner": _tuner(EngineSlots(slots))}
+    limits: dict[str, Any] = {"max_concurrent_activities": slots}
     if len(queues) > 1:
-        limits["activity_task_poller_behavior"] = PollerBehaviorSimpleMaximum(maximum=1)
+        from v2t.worker.slots import SharedSlots
+
+        limits = {
+            "tuner": _tuner(SharedSlots(slots)),
+            "activity_task_poller_behavior": PollerBehaviorSimpleMaximum(maximum=1),
+        }
     return [
         Worker(
             client.temporal,

@@ -9,15 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from temporalio.worker import (
-    ActivitySlotInfo,
     CustomSlotSupplier,
     SlotMarkUsedContext,
     SlotPermit,
     SlotReleaseContext,
     SlotReserveContext,
 )
-
-_SMALL_FILE = "transcribe_small"
 
 _USABLE_MEMORY = 0.9
 """The rest is for decoders, the system and what an estimate is off by."""
@@ -51,15 +48,12 @@ def plan_slots(machine: Machine, kind: str, model_bytes: int, *, threads: int = 
     return max(1, min(by_computing, by_memory))
 
 
-class EngineSlots(CustomSlotSupplier):
-    """Slots for the steps that need an engine, which the queues of one process share.
+class SharedSlots(CustomSlotSupplier):
+    """Slots that the queues of one process share.
 
     A poll holds its slot for up to a minute before it has a task, so a slot cannot be counted when it is reserved:
     an idle queue would starve the other. It is counted when a task uses it. Two queues may therefore take one task
     more than there are slots; the pool of engines makes it wait its turn.
-
-    While all that is computed is small files, one task more is let in, so that the next one is fetched and cut before
-    an engine is free. Chunks of long files wait in the queue, where any other worker can take them.
 
     Args:
         total: how many tasks may be computed at once.
@@ -68,7 +62,6 @@ class EngineSlots(CustomSlotSupplier):
     def __init__(self, total: int) -> None:
         self._total = total
         self._used = 0
-        self._small = 0  # of those in use
         self._polls: Counter[str] = Counter()  # slots reserved and not used yet, by queue
         self._lock = threading.Lock()  # the SDK reports uses and releases from threads of its own
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
@@ -88,23 +81,19 @@ class EngineSlots(CustomSlotSupplier):
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
         """A slot if one is free for this queue."""
         with self._lock:
-            only_small = self._total <= self._used == self._small
-            if self._used + self._polls[ctx.task_queue] >= self._total + only_small:
+            if self._used + self._polls[ctx.task_queue] >= self._total:
                 return None
             self._polls[ctx.task_queue] += 1
         return _QueuePermit(ctx.task_queue)
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
         """A task has come."""
-        permit, task = ctx.permit, ctx.slot_info
+        permit = ctx.permit
         assert isinstance(permit, _QueuePermit)
-        assert isinstance(task, ActivitySlotInfo)
         with self._lock:
-            permit.used, permit.small = True, task.activity_type == _SMALL_FILE
+            permit.used = True
             self._polls[permit.queue] -= 1
             self._used += 1
-            self._small += permit.small
-        self._wake()
 
     def release_slot(self, ctx: SlotReleaseContext) -> None:
         """A task has ended, or a poll ended without one."""
@@ -113,22 +102,16 @@ class EngineSlots(CustomSlotSupplier):
         with self._lock:
             if permit.used:
                 self._used -= 1
-                self._small -= permit.small
             else:
                 self._polls[permit.queue] -= 1
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let those that wait look again."""
         for changed, loop in list(self._waiting.items()):
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(changed.set)
 
 
 class _QueuePermit(SlotPermit):
-    """Remembers for which queue it was given, and what task uses it."""
+    """Remembers for which queue it was given, and whether a task has used it."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
         self.used = False
-        self.small = False

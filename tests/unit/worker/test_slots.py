@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2t.worker.slots import EngineSlots, Machine, plan_slots
+from v2t.worker.slots import Machine, SharedSlots, plan_slots
 
 GIGABYTE = 1_000_000_000
 
@@ -57,48 +57,12 @@ def asking(queue: str) -> Any:
     return SimpleNamespace(task_queue=queue)
 
 
-def of(permit: Any, activity_type: str = "transcribe_chunk") -> Any:
-    return SimpleNamespace(permit=permit, slot_info=SimpleNamespace(activity_type=activity_type))
-
-
-async def full(slots: EngineSlots, *activity_types: str) -> list[Any]:
-    """Permits of tasks that have taken the slots."""
-    permits = [await slots.reserve_slot(asking("cpu")) for _ in activity_types]
-    for permit, activity_type in zip(permits, activity_types, strict=True):
-        slots.mark_slot_used(of(permit, activity_type))
-    return permits
-
-
-async def test_one_file_more_is_let_in_while_all_are_small() -> None:
-    slots = EngineSlots(2)
-    first, _ = await full(slots, "transcribe_small", "transcribe_small")
-    ahead = await slots.reserve_slot(asking("cpu"))
-    assert slots.try_reserve_slot(asking("cpu")) is None
-    slots.mark_slot_used(of(ahead, "transcribe_small"))
-    assert slots.try_reserve_slot(asking("cpu")) is None
-    slots.release_slot(of(first))
-    assert slots.try_reserve_slot(asking("cpu")) is not None
-
-
-async def test_nothing_is_taken_ahead_of_the_chunks_of_long_files() -> None:
-    slots = EngineSlots(2)
-    await full(slots, "transcribe_small", "transcribe_chunk")
-    assert slots.try_reserve_slot(asking("cpu")) is None
-
-
-async def test_who_waits_is_let_in_when_the_last_slot_goes_to_a_small_file() -> None:
-    slots = EngineSlots(1)
-    permit = await slots.reserve_slot(asking("cpu"))
-    waiting = asyncio.create_task(slots.reserve_slot(asking("cpu")))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    slots.mark_slot_used(of(permit, "transcribe_small"))
-    async with asyncio.timeout(10):
-        await waiting
+def of(permit: Any) -> Any:
+    return SimpleNamespace(permit=permit)
 
 
 async def test_an_idle_queue_does_not_take_the_slot_of_the_other() -> None:
-    slots = EngineSlots(1)
+    slots = SharedSlots(1)
     gpu, cpu = await slots.reserve_slot(asking("gpu")), await slots.reserve_slot(asking("cpu"))
     slots.mark_slot_used(of(cpu))
     assert slots.try_reserve_slot(asking("cpu")) is None
@@ -109,7 +73,7 @@ async def test_an_idle_queue_does_not_take_the_slot_of_the_other() -> None:
 
 
 async def test_who_waits_gets_the_slot_that_another_thread_releases() -> None:
-    slots = EngineSlots(1)
+    slots = SharedSlots(1)
     permit = await slots.reserve_slot(asking("cpu"))
     slots.mark_slot_used(of(permit))
     waiting = [asyncio.create_task(slots.reserve_slot(asking(queue))) for queue in ("cpu", "gpu")]
@@ -121,7 +85,7 @@ async def test_who_waits_gets_the_slot_that_another_thread_releases() -> None:
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
-    slots = EngineSlots(1)
+    slots = SharedSlots(1)
     permit = await slots.reserve_slot(asking("cpu"))
     waiting = asyncio.create_task(slots.reserve_slot(asking("cpu")))
     await asyncio.sleep(0)
