@@ -22,6 +22,7 @@ from v2t.worker.runtime import Role, running_workers
 from v2t.worker.watch import BOOKKEEPING, ENGINE, TaskWatch
 
 LONG = FakeAudioTools(300.0, 60.0)
+CUTS = 2  # windows of it
 SLOTS = 2
 
 
@@ -52,7 +53,7 @@ async def test_a_worker_that_ends_gives_back_what_it_computes_and_another_goes_o
     cluster.transcriber.hold = asyncio.Event()
     async with worker(server, cluster, Role(host="leaving")) as watch:
         request = await cluster.submit("en")
-        await until(lambda: watch.used[ENGINE] == SLOTS, "all its slots are used", 30)
+        await until(lambda: watch.used[ENGINE] == SLOTS and watch.outcomes["ok"] == CUTS, "it only computes", 30)
     assert (watch.used[ENGINE], watch.outcomes["given back"]) == (0, SLOTS)
     cluster.transcriber.hold.set()
     async with worker(server, cluster, Role(host="staying")) as watch:
