@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from v2t.cli.engine_options import engine_options, format_option
 from v2t.cli.output import Result, returns_result
 from v2t.domain.errors import UsageError
 
@@ -14,7 +15,7 @@ from v2t.domain.errors import UsageError
 @click.argument("sources", nargs=-1, required=True, metavar="DIR|GLOB|FILE|s3://BUCKET/PREFIX...")
 @click.option("-r", "--recursive", is_flag=True, help="Search folders below DIR too.")
 @click.option("--skip-existing", is_flag=True, help="Leave out files whose output files are there already.")
-@click.option("-f", "--format", "formats", default="txt", show_default=True, help="As of `v2t transcribe`.")
+@format_option
 @click.option(
     "-o",
     "--output",
@@ -22,14 +23,7 @@ from v2t.domain.errors import UsageError
     help="Write transcripts into this folder, in the folders of their sources.",
 )
 @click.option("--beside", is_flag=True, help="Write transcripts next to each file.")
-@click.option("--provider", default="local", show_default=True, help="As of `v2t transcribe`.")
-@click.option("-m", "--model", default="", help="Whisper model. [default: the setting models.default]")
-@click.option("-l", "--language", default="", help="Language spoken. [default: detect it]")
-@click.option("--translate", is_flag=True, help="Translate into English.")
-@click.option("--prompt", default="", help="Words to expect, such as names and terms.")
-@click.option(
-    "--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Urgency on a cluster, 1 the highest."
-)
+@engine_options
 @click.option("--no-wait", is_flag=True, help="Return when the batch is accepted; `v2t batches watch` follows it.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the report and errors only.")
 @returns_result

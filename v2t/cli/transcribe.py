@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from v2t.cli.engine_options import engine_options, format_option
 from v2t.cli.interruption import run_interruptible
 from v2t.cli.output import Result, download_bar, returns_result, say
 from v2t.domain.errors import UsageError, V2TError
@@ -18,19 +19,10 @@ if TYPE_CHECKING:
     from v2t.domain.subtitles import SubtitleLimits
     from v2t.submission import Submission
 
-_FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
-
 
 @click.command("transcribe")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    default="txt",
-    show_default=True,
-    help=f"One or more of {', '.join(_FORMATS)}, separated by commas.",
-)
+@format_option
 @click.option(
     "-o",
     "--output",
@@ -38,23 +30,7 @@ _FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
     help="Write files into this folder instead of printing.",
 )
 @click.option("--beside", is_flag=True, help="Write files next to each FILE instead of printing.")
-@click.option(
-    "--provider",
-    default="local",
-    show_default=True,
-    help="local (the fastest engine installed here), whisper_cpp or faster_whisper.",
-)
-@click.option(
-    "-m", "--model", default="", help="Whisper model; see `v2t models list`. [default: the setting models.default]"
-)
-@click.option(
-    "-l", "--language", default="", help="Language spoken, as a code or an English name. [default: detect it]"
-)
-@click.option("--translate", is_flag=True, help="Translate into English.")
-@click.option("--prompt", default="", help="Words to expect, such as names and terms.")
-@click.option(
-    "--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Urgency on a cluster, 1 the highest."
-)
+@engine_options
 @click.option("--max-line-width", type=click.IntRange(min=1), help="Characters in a subtitle line.")
 @click.option("--max-lines", type=click.IntRange(min=1), help="Lines in a subtitle.")
 @click.option("--skip-existing", is_flag=True, help="Leave out FILEs whose output files are there already.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from v2t.cli.engine_options import engine_options, format_option
 from v2t.cli.interruption import run_interruptible
 from v2t.cli.output import Result, counted, returns_result, say
 from v2t.domain.errors import InputNotFound, JobFailed, UsageError, V2TError
@@ -29,19 +30,12 @@ Facts = tuple[str, object]
 @click.argument("source", metavar="DIR|s3://BUCKET/PREFIX")
 @click.option("-r", "--recursive", is_flag=True, help="Watch folders below DIR too.")
 @click.option("--once", is_flag=True, help="Take what is there now, and end; for cron.")
-@click.option("-f", "--format", "formats", default="txt", show_default=True, help="As of `v2t transcribe`.")
+@format_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write transcripts into this folder."
 )
 @click.option("--beside", is_flag=True, help="Write transcripts next to each file.")
-@click.option("--provider", default="local", show_default=True, help="As of `v2t transcribe`.")
-@click.option("-m", "--model", default="", help="Whisper model. [default: the setting models.default]")
-@click.option("-l", "--language", default="", help="Language spoken. [default: detect it]")
-@click.option("--translate", is_flag=True, help="Translate into English.")
-@click.option("--prompt", default="", help="Words to expect, such as names and terms.")
-@click.option(
-    "--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Urgency on a cluster, 1 the highest."
-)
+@engine_options
 @click.option("-q", "--quiet", is_flag=True, help="Say errors only.")
 @returns_result
 def command(

@@ -1,0 +1,54 @@
+"""The options that say what is asked of an engine, the same for every command that transcribes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
+
+_OPTIONS = (
+    click.option(
+        "--provider",
+        default="local",
+        show_default=True,
+        help="local (the fastest engine installed here), whisper_cpp or faster_whisper.",
+    ),
+    click.option(
+        "-m", "--model", default="", help="Whisper model; see `v2t models list`. [default: the setting models.default]"
+    ),
+    click.option(
+        "-l", "--language", default="", help="Language spoken, as a code or an English name. [default: detect it]"
+    ),
+    click.option("--translate", is_flag=True, help="Translate into English."),
+    click.option("--prompt", default="", help="Words to expect, such as names and terms."),
+    click.option(
+        "--priority",
+        type=click.IntRange(1, 5),
+        default=3,
+        show_default=True,
+        help="Urgency on a cluster, 1 the highest.",
+    ),
+)
+
+
+def engine_options(command: _Command) -> _Command:
+    """Add `--provider`, `--model`, `--language`, `--translate`, `--prompt` and `--priority`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+format_option = click.option(
+    "-f",
+    "--format",
+    "formats",
+    default="txt",
+    show_default=True,
+    help=f"One or more of {', '.join(_FORMATS)}, separated by commas.",
+)
+"""Add `--format`, which a command takes as `formats`."""
