@@ -113,7 +113,7 @@ class TestOnServers:
         assert before["slots"] == {"engine": {"total": 1, "used": 0}, "bookkeeping": {"total": 3, "used": 0}}
         assert before["engine"]["used"] == "cpu"
         assert before["last_task"] is None
-        assert (after["last_task"]["outcome"], after["tasks"]["ok"] >= 2) == ("ok", True)
+        assert (after["last_task"]["outcome"], after["tasks"]["ok"] >= 1) == ("ok", True)
         assert after["cache"]["disk_bytes"] > 0
         assert 'v2t_worker_tasks_total{outcome="ok"' in metrics
         assert "temporal_worker_task_slots_available" in metrics

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -45,6 +47,9 @@ _POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 20}
 _RECONNECT_PAUSES_SECONDS = (0.0, 0.5, 1.5, 3.0)
 """Waits before a lost connection is made anew: as long as a restart of the server commonly takes."""
 
+_CLOSING_SECONDS = 5.0
+"""How long an operation is waited for whose connection would otherwise be dropped in the middle of it."""
+
 
 class Database:
     """A database that operations are run in, each on a connection in autocommit.
@@ -62,6 +67,8 @@ class Database:
             self.engine = create_engine(self.url, isolation_level="AUTOCOMMIT", **_options(self.url))
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise _invalid() from error
+        self._changed = threading.Condition()
+        self._operations = 0
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
 
@@ -76,7 +83,9 @@ class Database:
         return self.dialect == "sqlite"
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, when the operations that run have ended, or some seconds later."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._operations, _CLOSING_SECONDS)
         self.engine.dispose()
 
     def run(self, operation: Callable[[Connection], _Answer]) -> _Answer:
@@ -91,7 +100,7 @@ class Database:
         lost = False
         while True:
             try:
-                with self.engine.connect() as connection:
+                with self._connection() as connection:
                     return operation(connection)
             except DBAPIError as error:
                 failure = name_failure(error, self.url)
@@ -103,6 +112,18 @@ class Database:
                 time.sleep(pause)
             except PoolTimeout as error:
                 raise RecordsUnreachable("all connections to the database are busy; try again") from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._changed:
+            self._operations += 1
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        finally:
+            with self._changed:
+                self._operations -= 1
+                self._changed.notify_all()
 
 
 def parse_url(url: str) -> URL:
