@@ -90,7 +90,8 @@ class TranscriptionActivities:
         """Cut a small file's first window; where that is all of it, in a single chunk, finish the job as well."""
         job = request.request
         async with step() as report:
-            if stored := await self._stored_cut(job.job_id):
+            # An attempt before this one may have stored the transcript and then failed to record the job.
+            if activity.info().attempt == 1 and (stored := await self._stored_cut(job.job_id)):
                 return stored
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
