@@ -181,7 +181,7 @@ class ChildPool:
             child = self._idle.pop()  # the most recently used: the others may unload
             if child.idle_timer:
                 child.idle_timer.cancel()
-            if child.process.returncode is None and child.limit_bytes == limit_bytes:
+            if not _has_ended(child.process) and child.limit_bytes == limit_bytes:
                 return child
             await self._kill(child)
         return None
@@ -225,6 +225,15 @@ class ChildPool:
         self._alive.discard(child)
         if child.idle_timer:
             child.idle_timer.cancel()
+
+
+def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Asks the kernel, since asyncio hears of it a moment later."""
+    if process.returncode is not None:
+        return True
+    with suppress(ChildProcessError):  # asyncio is hearing of it just now
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return True
 
 
 @asynccontextmanager
