@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 
-from v2t.domain.errors import ServerNotInstalled
+from v2t.domain.errors import PortInUse, ServerNotInstalled
 from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.process.ports import LOOPBACK
 
@@ -44,3 +45,15 @@ def server_command(namespace: str, database: Path, port: int, ui_port: int) -> l
         *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
         *("--log-level", "error"),
     ]
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raises PortInUse where another program uses it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port} is used by another program; set V2T_STANDALONE__PORT to another one, or 0 for any."
+            ) from error

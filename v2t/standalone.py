@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from v2t import wiring
-from v2t.development_server import SERVER_ENVIRONMENT, server_command
+from v2t.development_server import SERVER_ENVIRONMENT, refuse_taken_port, server_command
 from v2t.domain.errors import (
     DISK_FULL,
     ClusterUnreachable,
@@ -31,7 +31,7 @@ from v2t.domain.errors import (
 )
 from v2t.domain.jobs import LOCAL, JobState
 from v2t.domain.ports import JobRecords, ObjectStore
-from v2t.process.ports import LOOPBACK, free_port, refuse_taken_port
+from v2t.process.ports import LOOPBACK, free_port
 from v2t.process.service import Service
 
 if TYPE_CHECKING:

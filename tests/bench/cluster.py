@@ -152,7 +152,7 @@ def measure_orchestration(bench: Bench) -> None:
             said = ", ".join(f"{cost.files}: {one:.1f} ms" for cost, one in zip(found, each, strict=True))
             bench.report(f"cost per file, {where}", f"{said}; spread {spread:.2f}", "<= 1.2", met=spread <= 1.2)
         per_file = f"{found[0].activities} activity tasks, {found[0].events} history events"
-        bench.report("per file", per_file, "<= 2 and about 25", met=found[0].activities <= 2 and found[0].events <= 26)
+        bench.report("per file", per_file, "1 and at most 12", met=found[0].activities == 1 and found[0].events <= 12)
 
     with temporal_server(bench.folder) as address:
         asyncio.run(costs(address, (300,)))

@@ -12,7 +12,6 @@ import pytest
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from support.command import Command
-from support.ports import free_port
 from support.recordings import SAMPLE_RATE, decode, write_wav
 from support.servers import Servers, running_servers
 from support.workers import WorkerProcess, running_workers
@@ -22,6 +21,7 @@ from v2t.config import Settings, load_settings
 from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
 from v2t.domain.records import JobRecord
+from v2t.process.ports import free_port
 from v2t.storage.setup import prepare_storage
 from v2t.submission import stored_transcript
 

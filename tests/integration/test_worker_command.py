@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import Command, Outcome, finish
-from support.ports import free_port
 from support.processes import is_alive
 from support.recordings import SAMPLE_RATE, decode, tile, write_wav
 from support.servers import Servers
 from support.workers import WorkerProcess, running_workers
 from temporalio.client import Client
+
+from v2t.process.ports import free_port
 
 MODEL = "tiny.en"
 SECONDS = 60.0
@@ -113,7 +114,8 @@ class TestOnServers:
         assert before["slots"] == {"engine": {"total": 1, "used": 0}, "bookkeeping": {"total": 3, "used": 0}}
         assert before["engine"]["used"] == "cpu"
         assert before["last_task"] is None
-        assert (after["last_task"]["outcome"], after["tasks"]["ok"] >= 1) == ("ok", True)
+        assert (after["last_task"]["what"], after["last_task"]["outcome"]) == ("transcribe_small", "ok")
+        assert after["tasks"]["ok"] == 1
         assert after["cache"]["disk_bytes"] > 0
         assert 'v2t_worker_tasks_total{outcome="ok"' in metrics
         assert "temporal_worker_task_slots_available" in metrics

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import sys
 import tempfile
 import uuid
@@ -24,6 +23,7 @@ from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeReques
 from v2t.domain.ports import AudioTools, EngineResult, OnProgress
 from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
+from v2t.process.ports import free_port
 from v2t.process.service import Service
 from v2t.testing import FakeAudioTools, MemoryJobRecords, MemoryObjectStore
 from v2t.worker.runtime import Role, running_workers
@@ -46,9 +46,7 @@ def temporal_server(folder: Path) -> Iterator[str]:
     """A development server that keeps nothing; yields its address."""
     program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
     assert program, "no Temporal development server is installed"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command: tuple[str, ...] = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
     for name, kind in SEARCH_ATTRIBUTES.items():
         command += ("--search-attribute", f"{name}={kind}")

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from support.ports import free_port
 from support.processes import children_of
+from v2t.process.ports import free_port
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.05

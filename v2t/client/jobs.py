@@ -248,8 +248,9 @@ async def _view(description: WorkflowExecutionDescription, progress: Progress | 
     running_seconds = total_seconds = 0.0
     for item in started:
         if item.activity_type.name.startswith("transcribe") and item.heartbeat_details.payloads:
-            done, total = await description.data_converter.decode(item.heartbeat_details.payloads)
-            running_seconds, total_seconds = running_seconds + float(done), total_seconds + float(total)
+            done, *total = await description.data_converter.decode(item.heartbeat_details.payloads)
+            running_seconds += float(done)
+            total_seconds += float(total[0]) if total else 0.0  # workers of before tell no total
     if progress and not progress.duration_seconds:
         progress = replace(progress, duration_seconds=total_seconds)
     if progress and progress.stage is not Stage.PAUSED and pending and not started:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority
@@ -50,6 +52,9 @@ with workflow.unsafe.imports_passed_through():
         priority_for,
     )
     from v2t.workflows.search import say_completed, say_ended
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
 
 
 @workflow.defn(name="TranscribeFile")
@@ -139,18 +144,9 @@ class TranscribeFile:
 
     async def _begin_small(self) -> Cut:
         """All of a small file that is a single chunk, the first window of any other."""
-        await self._while_paused()
         self._stage = Stage.TRANSCRIBING
-        cut = await workflow.execute_activity_method(
-            TranscriptionActivities.transcribe_small,
-            SmallRequest(self._request, workflow.info().start_time.timestamp()),
-            task_queue=self._request.queue or CPU_QUEUE,
-            start_to_close_timeout=STEP_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            priority=self._priority(),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        request = SmallRequest(self._request, workflow.info().start_time.timestamp())
+        cut = await self._compute(TranscriptionActivities.transcribe_small, request)
         return cut if cut.stored else self._noted(cut)
 
     async def _cut(self, start: float, window: float) -> Cut:
@@ -195,17 +191,8 @@ class TranscribeFile:
         )
 
     async def _transcribe_short(self, chunk: Chunk) -> TranscribeResult:
-        await self._while_paused()
-        return await workflow.execute_activity_method(
-            TranscriptionActivities.transcribe_short,
-            ShortRequest(chunk, self._merge_request()),
-            task_queue=self._request.queue or CPU_QUEUE,
-            start_to_close_timeout=STEP_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            priority=self._priority(),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        request = ShortRequest(chunk, self._merge_request())
+        return await self._compute(TranscriptionActivities.transcribe_short, request)
 
     async def _transcribe_chunks(self, cut: Cut) -> tuple[ChunkResult, ...]:
         """Transcribe each chunk while the rest of the file is still being cut."""
@@ -233,17 +220,9 @@ class TranscribeFile:
 
     async def _transcribe_chunk(self, chunk: Chunk, language: str) -> ChunkResult:
         async with self._slots:
-            await self._while_paused()
-            result = await workflow.execute_activity_method(
-                TranscriptionActivities.transcribe_chunk,
-                ChunkRequest(self._request.job_id, chunk, replace(self._request.options, language=language)),
-                task_queue=self._request.queue or CPU_QUEUE,
-                start_to_close_timeout=STEP_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RETRY,
-                priority=self._priority(),
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
+            options = replace(self._request.options, language=language)
+            request = ChunkRequest(self._request.job_id, chunk, options)
+            result = await self._compute(TranscriptionActivities.transcribe_chunk, request)
         self._finished[chunk.index] = chunk
         return result
 
@@ -254,6 +233,22 @@ class TranscribeFile:
         redone = await asyncio.gather(*(self._transcribe_chunk(chunks[index], language) for index in wrong))
         better = {result.index: result for result in redone}
         return tuple(better.get(result.index, result) for result in results)
+
+    async def _compute(
+        self, step: Callable[[TranscriptionActivities, _Request], Awaitable[_Answer]], request: _Request
+    ) -> _Answer:
+        """Run a step that needs an engine, once the job is not paused."""
+        await self._while_paused()
+        return await workflow.execute_activity_method(
+            step,
+            request,
+            task_queue=self._request.queue or CPU_QUEUE,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            priority=self._priority(),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
 
     async def _while_paused(self) -> None:
         while self._paused:  # asked first: waiting, even for nothing, would change the order of steps in old histories
