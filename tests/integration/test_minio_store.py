@@ -374,6 +374,14 @@ def test_a_worker_does_its_work_and_leaves_models_alone(accounts: dict[str, Mini
     assert_refused(lambda: worker.put_bytes("models/m/a", b""), lambda: worker.delete("models/m/a"))
 
 
+def test_the_accounts_of_another_cluster_on_the_same_store_take_no_rights_away(
+    servers: Servers, accounts: dict[str, MinioObjectStore]
+) -> None:
+    other = NewAccount(f"worker-{uuid.uuid4().hex[:8]}", "worker", f"secret-{uuid.uuid4().hex[:12]}")
+    prepare_accounts(administrator(servers), new_buckets(servers), [other])
+    assert accounts["worker"].get_bytes("audio/abc") == b"speech"
+
+
 def test_a_client_submits_and_reads_results(accounts: dict[str, MinioObjectStore], tmp_path: Path) -> None:
     client = accounts["client"]
     large = tmp_path / "large.wav"
