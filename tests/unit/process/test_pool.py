@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from support.processes import TESTS, is_alive, until_gone, wait_for
+from support.processes import TESTS, is_alive, until_gone
 
 from v2t.domain.errors import (
     EngineCrashed,
@@ -149,10 +149,18 @@ async def test_a_child_that_dies_costs_one_job_only(pool: ChildPool, payload: di
     assert (await run(pool, "count"))["calls"] == 1
 
 
+def kill_unheard(pid: int) -> None:
+    """Kill a process and see it end without a turn of the event loop, which would hear of it."""
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while is_alive(pid):
+        assert time.monotonic() < deadline, "it ends"
+        time.sleep(0.01)
+
+
 async def test_a_child_that_died_while_idle_is_replaced(pool: ChildPool) -> None:
     first = await run(pool, "count")
-    os.kill(first["pid"], signal.SIGKILL)
-    wait_for(lambda: not is_alive(first["pid"]), "it ends", 5)  # without a turn of the loop, which would hear of it
+    kill_unheard(first["pid"])
     assert (await run(pool, "count"))["calls"] == 1
 
 
