@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,10 +16,10 @@ from temporalio.api.enums.v1 import EventType
 
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
+from v2t.development_server import SERVER_ENVIRONMENT, server_command
 from v2t.domain.errors import ClusterUnreachable, V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
 from v2t.domain.ports import AudioTools, EngineResult, OnProgress
-from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.ports import free_port
 from v2t.process.service import Service
@@ -33,26 +31,13 @@ NAMESPACE = "v2t"
 _BYTES_A_SECOND = 96_000
 """48 kHz, mono, 16 bits: minutes of it are no small file."""
 
-DYNAMIC_SETTINGS = (
-    "matching.enableFairness=true",
-    # each part of a queue has an order of its own; with one part the order is exact
-    "matching.numTaskqueueReadPartitions=1",
-    "matching.numTaskqueueWritePartitions=1",
-)
-
 
 @contextmanager
 def temporal_server(folder: Path) -> Iterator[str]:
-    """A development server that keeps nothing; yields its address."""
-    program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
-    assert program, "no Temporal development server is installed"
+    """The server of an embedded cluster, with its database in `folder`; yields its address."""
     port = free_port()
-    command: tuple[str, ...] = (program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--headless")
-    for name, kind in SEARCH_ATTRIBUTES.items():
-        command += ("--search-attribute", f"{name}={kind}")
-    for setting in DYNAMIC_SETTINGS:
-        command += ("--dynamic-config-value", setting)
-    service = Service((*command, "--namespace", NAMESPACE, "--log-level", "error"), folder / "temporal.log")
+    command = server_command(NAMESPACE, folder / "temporal.db", port, 0)
+    service = Service(command, folder / "temporal.log", SERVER_ENVIRONMENT)
     service.start()
     try:
         asyncio.run(_until_it_answers(f"127.0.0.1:{port}"))

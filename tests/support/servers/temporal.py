@@ -26,9 +26,8 @@ _DYNAMIC: dict[str, Any] = {
     # users take turns, and priorities hold, within a partition
     "matching.numTaskqueueReadPartitions": 1,
     "matching.numTaskqueueWritePartitions": 1,
-    # a namespace or attribute that a test makes is there at once
+    # a namespace that a test makes is there at once
     "system.namespaceCacheRefreshInterval": "200ms",
-    "system.forceSearchAttributesCacheRefreshOnRead": True,
 }
 
 
