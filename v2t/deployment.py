@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_cluster(
-    settings: Settings, *, provider: str = LOCAL, model: str = "", work: bool = True
+    settings: Settings, *, provider: str = LOCAL, model: str = "", work: bool = True, busy: bool = False
 ) -> AsyncIterator[Cluster]:
     """Connect to the cluster of the settings; without one, join or run the embedded cluster while the body lasts.
 
@@ -25,6 +25,7 @@ async def open_cluster(
         provider: whose engine an embedded cluster loads ahead.
         model: which model it loads ahead; empty: none.
         work: whether an embedded cluster does the jobs' work; without, it only answers questions about them.
+        busy: whether many files are coming.
 
     Raises:
         StorageError: the folder of the embedded cluster cannot be used.
@@ -32,7 +33,7 @@ async def open_cluster(
         ConnectionFailed: a server does not answer.
     """
     if not settings.is_cluster:
-        async with standalone.open_cluster(settings, provider=provider, model=model, work=work) as cluster:
+        async with standalone.open_cluster(settings, provider=provider, model=model, work=work, busy=busy) as cluster:
             yield cluster
         return
     client, records = await wiring.connect_client(settings), wiring.open_records(settings)

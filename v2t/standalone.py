@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from v2t import wiring
-from v2t.development_server import SERVER_ENVIRONMENT, refuse_taken_port, server_command
+from v2t.development_server import refuse_taken_port, server_command, server_environment
 from v2t.domain.errors import (
     DISK_FULL,
     ClusterUnreachable,
@@ -75,7 +75,13 @@ class Running:
 
 @asynccontextmanager
 async def open_cluster(
-    settings: Settings, *, provider: str = LOCAL, model: str = "", keep: bool = False, work: bool = True
+    settings: Settings,
+    *,
+    provider: str = LOCAL,
+    model: str = "",
+    keep: bool = False,
+    work: bool = True,
+    busy: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Join the embedded cluster if one runs, else run it for as long as the body lasts.
 
@@ -85,6 +91,7 @@ async def open_cluster(
         model: which model to load ahead; empty: none.
         keep: say in `cluster.json` that this owner stays until `v2t down`.
         work: do the jobs' work; without, an owner only answers questions about them.
+        busy: many files are coming.
 
     Raises:
         StorageError: the folder cannot be used.
@@ -101,7 +108,7 @@ async def open_cluster(
             await asyncio.sleep(_POLL_SECONDS)  # its owner is on the way up or down
     if lock:
         with lock:
-            async with _owned(settings, folder, provider, model, keep=keep, work=work) as cluster:
+            async with _owned(settings, folder, provider, model, keep=keep, work=work, busy=busy) as cluster:
                 yield cluster
     elif running:
         async with _joined(settings, running) as cluster:
@@ -181,14 +188,14 @@ async def _tell_when_lost(folder: Path, running: Running, lost: asyncio.Event) -
 
 @asynccontextmanager
 async def _owned(
-    settings: Settings, folder: Path, provider: str, model: str, *, keep: bool, work: bool
+    settings: Settings, folder: Path, provider: str, model: str, *, keep: bool, work: bool, busy: bool
 ) -> AsyncIterator[Cluster]:
     """Run the server and, unless told otherwise, a worker; everything slow to start starts at once."""
     port = settings.standalone.port or free_port()
     ui_port = free_port() if settings.standalone.ui else 0
     refuse_taken_port(port)
     command = server_command(settings.standalone.namespace, folder / "temporal.db", port, ui_port)
-    service = Service(command, folder / "temporal.log", SERVER_ENVIRONMENT)
+    service = Service(command, folder / "temporal.log", server_environment(busy=busy))
     service.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.stop)

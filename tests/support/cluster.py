@@ -16,7 +16,7 @@ from temporalio.api.enums.v1 import EventType
 
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
-from v2t.development_server import SERVER_ENVIRONMENT, server_command
+from v2t.development_server import server_command, server_environment
 from v2t.domain.errors import ClusterUnreachable, V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
 from v2t.domain.ports import AudioTools, EngineResult, OnProgress
@@ -37,7 +37,7 @@ def temporal_server(folder: Path) -> Iterator[str]:
     """The server of an embedded cluster, with its database in `folder`; yields its address."""
     port = free_port()
     command = server_command(NAMESPACE, folder / "temporal.db", port, 0)
-    service = Service(command, folder / "temporal.log", SERVER_ENVIRONMENT)
+    service = Service(command, folder / "temporal.log", server_environment(busy=True))
     service.start()
     try:
         asyncio.run(_until_it_answers(f"127.0.0.1:{port}"))

@@ -135,7 +135,7 @@ class Batch:
 
         options = self._plan.options
         async with deployment.open_cluster(
-            self._settings, provider=options.provider, model=options.model, work=self._wait
+            self._settings, provider=options.provider, model=options.model, work=self._wait, busy=True
         ) as cluster:
             gathering = await self._gather(cluster, found)
             if gathering.items:

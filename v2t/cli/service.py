@@ -120,7 +120,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     while not ended.is_set():
-        async with open_cluster(settings, model=settings.models.default, keep=True) as cluster:
+        async with open_cluster(settings, model=settings.models.default, keep=True, busy=True) as cluster:
             if cluster.owned:
                 await ended.wait()
                 return
