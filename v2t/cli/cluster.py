@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from v2t.cli.cluster_deploy import command as deploy
+from v2t.cli.cluster_init import command as init
+from v2t.cli.cluster_validate import command as validate
 from v2t.cli.output import Result, as_table, returns_result, say
 from v2t.cli.prepare import command as prepare
 from v2t.cli.scale import command as scale
+from v2t.cli.wheels import command as wheels
 from v2t.domain.errors import ProgramCorrupted
 
 if TYPE_CHECKING:
@@ -25,6 +29,9 @@ def group() -> None:
     """Set up the servers and machines of a cluster."""
 
 
+group.add_command(init)
+group.add_command(validate)
+group.add_command(deploy)
 group.add_command(prepare)
 group.add_command(scale)
 
@@ -32,6 +39,9 @@ group.add_command(scale)
 @group.group("artifacts")
 def artifacts() -> None:
     """Gather the third-party programs of a cluster on this machine."""
+
+
+artifacts.add_command(wheels)
 
 
 def _of_artifacts(function: Callable[..., None]) -> Callable[..., None]:

@@ -23,11 +23,16 @@ V2TError                     1  failed
 ├── JobFailed                1  the job ended without a transcript
 │   ├── JobCancelled            somebody cancelled it
 │   └── JobTerminated           it was ended by force
+├── DeploymentFailed         1  a host could not be brought to what the playbook says
+├── ClusterBusy              1  another operator changes the cluster now
 ├── ConfigurationError       3  settings or installation need a hand
 │   ├── EngineNotInstalled      an optional speech engine is missing
 │   ├── ModelCorrupted          a model file fails its checksum
 │   ├── ServerNotInstalled      no Temporal development server found
 │   ├── ProgramCorrupted        a third-party program is not the one of the lock
+│   ├── AnsibleNotInstalled     the programs of Ansible are not there
+│   ├── InventoryInvalid        the inventory or its variables are not what the roles need
+│   ├── VaultRefused            no vault password, or not the one of the vault
 │   └── CredentialsRefused      a server does not accept the account or its secret
 ├── ProviderError            4  a speech engine or service failed
 │   ├── EngineCrashed           its process died
@@ -38,6 +43,7 @@ V2TError                     1  failed
     ├── ClusterUnreachable      Temporal does not answer
     ├── StoreUnreachable        the object store does not answer
     ├── RecordsUnreachable      the database does not answer
+    ├── HostUnreachable         a host of the cluster does not answer
     ├── PortInUse               the address is taken by another program
     ├── ModelUnavailable        no source could deliver the model
     └── ProgramUnavailable      a third-party program cannot be downloaded or built
@@ -175,6 +181,14 @@ class JobTerminated(JobFailed):
     """The job was terminated."""
 
 
+class DeploymentFailed(V2TError):
+    """A host could not be brought to its state; the log says more, and the same command goes on."""
+
+
+class ClusterBusy(V2TError):
+    """Another operator changes the cluster now; wait until that has ended."""
+
+
 class ConfigurationError(V2TError):
     """The settings are not valid."""
 
@@ -199,6 +213,18 @@ class CredentialsRefused(ConfigurationError):
 
 class ProgramCorrupted(ConfigurationError):
     """A third-party program is not the one of the lock; `v2t cluster artifacts fetch` brings it anew."""
+
+
+class AnsibleNotInstalled(ConfigurationError):
+    """Ansible is not installed; `pip install 'v2t[cluster]'` installs it."""
+
+
+class InventoryInvalid(ConfigurationError):
+    """The inventory is not valid; `v2t cluster validate` says where."""
+
+
+class VaultRefused(ConfigurationError):
+    """The vault cannot be opened; name its password's file with --vault-password-file."""
 
 
 class ProviderError(V2TError):
@@ -241,6 +267,12 @@ class StoreUnreachable(ConnectionFailed):
 
 class RecordsUnreachable(ConnectionFailed):
     """The database of job records does not answer; `v2t health` shows what does."""
+
+
+class HostUnreachable(ConnectionFailed):
+    """A host of the cluster does not answer by SSH."""
+
+    retryable = False
 
 
 class PortInUse(ConnectionFailed):
