@@ -16,11 +16,11 @@ UV ?= $(BIN)/uv
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --group build $(if $(UPGRADE),--upgrade)
 
-CHECKS := check-format check-rules check-types check-layers check-yaml check-docs
+CHECKS := check-format check-rules check-types check-layers check-yaml check-roles check-docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos durability bench bench-cluster docs lock build clean
+.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos cluster-test durability bench bench-cluster docs lock build clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -66,6 +66,8 @@ check-layers: $(DEV)
 	$(BIN)/lint-imports
 check-yaml: $(DEV)
 	$(BIN)/yamllint --strict .
+check-roles: $(DEV)
+	PATH=$(CURDIR)/$(BIN):$$PATH ANSIBLE_ROLES_PATH=roles $(BIN)/ansible-lint --nocolor --quiet playbooks roles
 check-docs: $(DEV)
 	$(BIN)/python docs/generate.py --check
 
@@ -80,6 +82,9 @@ test-servers: $(DEV) ## The tests that need PostgreSQL, Temporal, MinIO and Redi
 
 chaos: $(DEV) ## Break the servers, workers and disks in the middle of real work, and look at the result
 	$(BIN)/pytest -m chaos $(CHAOS)
+
+cluster-test: $(DEV) ## Boot bare hosts, make a cluster of them, and look at it
+	$(BIN)/pytest -m cluster $(CLUSTER)
 
 durability: $(DEV) ## Kill real processes in the middle of real work, and look at the result
 	$(BIN)/pytest -m durability

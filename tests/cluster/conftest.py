@@ -1,0 +1,48 @@
+"""A lab for all cluster tests of a run, and the operator who deploys on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support.lab import Lab, running_lab
+from support.operator import Operator
+
+_INDEX = "V2T_TEST_LAB"
+"""Index of the lab, 0 to 9, for those who run the tests twice at once on one machine."""
+
+_LAB_SETTINGS = """\
+---
+# What only a lab needs.
+minio_allow_root_disk: true
+worker_instances: 1
+worker_model: tiny.en
+worker_memory_max: 3G
+"""
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """m2, m4-1 and m4-2, bare when the first test gets them; a test that leaves something on them says what."""
+    with running_lab(int(os.environ.get(_INDEX, "0"))) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """Has written an inventory, and deployed nothing yet."""
+    folder = tmp_path_factory.mktemp("operator") / "lab"
+    lab.inventory(folder)
+    operator = Operator(folder)
+    said = operator.run("init", str(folder))
+    assert said["exit_code"] == 0, said
+    (folder / "group_vars" / "v2t.yml").write_text(_LAB_SETTINGS)
+    return operator
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: Lab, operator: Operator) -> Lab:
+    """The lab, once it is a cluster."""
+    operator.deploy()
+    return lab
