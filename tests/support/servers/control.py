@@ -25,9 +25,9 @@ _START_SECONDS = 90.0
 _POLL_SECONDS = 0.02
 _REPLY_SECONDS = 60.0
 
-_DRIVES_SECONDS = 16.0
-"""MinIO's nodes look every 15 seconds for drives that were gone, and nothing shows whether they have them. Until then
-the loss of another node is a second loss at the same time, which three nodes do not bear: what is read is "missing"."""
+_DRIVES_SECONDS = 60.0
+"""MinIO's nodes look every 15 seconds for drives that were gone. Until they have them the loss of another node is a
+second loss at the same time, which three nodes do not bear: what is read is "missing"."""
 
 
 class Server:
@@ -119,13 +119,14 @@ class Servers:
 
     def heal(self) -> None:
         """Start whatever does not run, and wait until all of it serves and bears the loss of another part."""
-        lost_a_node = not all(node.pid for node in self.minio)
         for server in self.all:
             server.launch()
         for server in self.all:
             server.wait_ready()
-        if lost_a_node:
-            time.sleep(_DRIVES_SECONDS)
+        deadline = time.monotonic() + _DRIVES_SECONDS
+        while not minio.has_all_drives(self.layout):
+            assert time.monotonic() < deadline, "MinIO's nodes do not find each other's drives"
+            time.sleep(0.5)
 
     def new_database(self) -> str:
         """The URL of an empty database, which only the caller uses."""
