@@ -78,7 +78,7 @@ def test_postgresql_refuses_plain_text(cluster: Lab) -> None:
 
 
 def test_temporal_refuses_a_client_without_a_certificate(cluster: Lab) -> None:
-    command = "timeout 5 openssl s_client -connect m2:7233 -CAfile /etc/v2t/ca.crt -alpn h2 </dev/null 2>&1; true"
+    command = "sleep 2 | timeout 5 openssl s_client -connect m2:7233 -CAfile /etc/v2t/ca.crt -alpn h2 2>&1; true"
     assert "certificate required" in cluster.host("m4-1").run(command).output
 
 
