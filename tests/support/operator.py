@@ -39,5 +39,5 @@ class Operator:
     def deploy(self, *options: str) -> dict[str, Any]:
         """Bring the lab to what the inventory says; it must succeed."""
         said = self.run("deploy", "--inventory", str(self.inventory), "--yes", *options)
-        assert said["exit_code"] == 0, said
+        assert said["exit_code"] == 0, said["errors"]
         return said
