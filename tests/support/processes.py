@@ -21,6 +21,12 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def age_seconds(pid: int) -> float:
+    """How long a process that runs has run: proc_pid_stat(5), field 22."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+
+
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
     """Wait until the condition holds; fails, saying `what`, if it does not within the time."""
     begun = time.monotonic()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
-import uuid
 
 from support.servers.layout import HOST, Layout
 from support.servers.programs import Programs
@@ -59,32 +57,6 @@ def is_ready(layout: Layout, node: int) -> bool:
         return False
     running = sum(_is_listening(port) for port in layout.minio_ports)
     return int(backend.get("onlineDisks", 0)) >= max(running, len(layout.minio_ports) // 2 + 1)
-
-
-def has_all_drives(layout: Layout) -> bool:
-    """Whether what is written through any node lands on the drives of all: so that any one of them may be lost."""
-    import urllib3
-    from minio.error import MinioException
-
-    try:
-        return all(_lands_everywhere(layout, endpoint) for endpoint in layout.minio_endpoints)
-    except (MinioException, urllib3.exceptions.HTTPError):  # not even enough of them
-        return False
-
-
-def _lands_everywhere(layout: Layout, endpoint: str) -> bool:
-    from minio import Minio
-
-    client = Minio(endpoint, layout.access_key, layout.secret_key, secure=False)
-    bucket = f"probe-{uuid.uuid4().hex}"
-    client.make_bucket(bucket)
-    try:
-        client.put_object(bucket, "probe", io.BytesIO(b"probe"), 5)
-        drives = [layout.folder / f"minio-{number}" for number in range(1, len(layout.minio_ports) + 1)]
-        return all((drive / bucket / "probe" / "xl.meta").exists() for drive in drives)
-    finally:
-        client.remove_object(bucket, "probe")
-        client.remove_bucket(bucket)
 
 
 def _is_listening(port: int) -> bool:
