@@ -67,7 +67,7 @@ check-layers: $(DEV)
 check-yaml: $(DEV)
 	$(BIN)/yamllint --strict .
 check-roles: $(DEV)
-	PATH=$(CURDIR)/$(BIN):$$PATH ANSIBLE_ROLES_PATH=roles $(BIN)/ansible-lint --nocolor --quiet playbooks roles
+	PATH=$(CURDIR)/$(BIN):$$PATH ANSIBLE_ROLES_PATH=roles $(BIN)/ansible-lint --nocolor -qq playbooks roles
 check-docs: $(DEV)
 	$(BIN)/python docs/generate.py --check
 
