@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, RegisterNamespaceRequest
 from temporalio.client import Client as TemporalClient
 from temporalio.service import RPCError, RPCStatusCode
 
 from v2t.client.connection import as_v2t_error
-from v2t.domain.search import SEARCH_ATTRIBUTES
+from v2t.domain.search import SEARCH_ATTRIBUTES, USER
 
 _KNOWN_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
@@ -27,6 +27,7 @@ async def prepare_namespace(temporal: TemporalClient, retention_days: int) -> No
     try:
         await _register(temporal, retention_days)
         await _add_attributes(temporal)
+        await _until_usable(temporal)
     except RPCError as error:
         raise as_v2t_error(error) from error
 
@@ -56,6 +57,21 @@ async def _add_attributes(temporal: TemporalClient) -> None:
             if error.status not in _NOT_YET | {RPCStatusCode.ALREADY_EXISTS} or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _until_usable(temporal: TemporalClient) -> None:
+    """Return when a job may start with the attributes: the list of them is read elsewhere than what checks them."""
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    question = CountWorkflowExecutionsRequest(namespace=temporal.namespace, query=f"{USER} = 'nobody'")
+    while True:
+        try:
+            await temporal.workflow_service.count_workflow_executions(question)
+        except RPCError as error:
+            if error.status not in _NOT_YET | {RPCStatusCode.INVALID_ARGUMENT} or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 async def _missing(temporal: TemporalClient) -> dict[str, IndexedValueType.ValueType]:
