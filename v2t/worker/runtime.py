@@ -14,7 +14,6 @@ from typing import Any
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
     Interceptor,
-    PollerBehaviorAutoscaling,
     PollerBehaviorSimpleMaximum,
     UnsandboxedWorkflowRunner,
     Worker,
@@ -176,7 +175,6 @@ def _bookkeeping(
             activities.record_failure,
             *more.activities,
         ],
-        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),  # many files at once: a tenth more of them a second
         max_concurrent_activities=role.bookkeeping_slots,
         **versioning,
         **common,
