@@ -54,6 +54,8 @@ def hold_cluster(folder: Path, command: str, now: datetime) -> Iterator[int]:
             yield lock.fileno()
         finally:
             lock.truncate(0)
+            # Also for those who share the descriptor: of an Ansible that was interrupted, some processes end later.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def operator() -> str:
