@@ -9,6 +9,7 @@ import click
 
 from v2t.cli.cluster_deploy import command as deploy
 from v2t.cli.cluster_init import command as init
+from v2t.cli.cluster_options import of_architecture, of_folder
 from v2t.cli.cluster_validate import command as validate
 from v2t.cli.output import Result, as_table, returns_result, say
 from v2t.cli.prepare import command as prepare
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from v2t.cluster.artifacts import Artifact, Artifacts
-
-_ARCHITECTURES = ("amd64", "arm64")  # v2t.cluster.lock's, which is not loaded for --help
 
 
 @click.group("cluster")
@@ -47,8 +46,8 @@ artifacts.add_command(wheels)
 def _of_artifacts(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--only", default="", metavar="NAME", help="Only this program."),
-        click.option("--arch", type=click.Choice(_ARCHITECTURES), help="Default: this machine's."),
-        click.option("--folder", type=click.Path(path_type=Path), help="Default: $V2T_ARTIFACTS, or the user's cache."),
+        of_architecture,
+        of_folder,
         click.option(
             "--sources",
             type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -1,4 +1,4 @@
-"""What the commands on an inventory have in common: which one it is, and the password of its vault."""
+"""What several commands of `v2t cluster` ask for: the inventory, its vault's password, where programs are gathered."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from v2t.domain.errors import InventoryInvalid
 
 if TYPE_CHECKING:
     from v2t.cluster.inventory import Inventory
+
+
+ARCHITECTURES = ("amd64", "arm64")  # v2t.cluster.lock's, which is not loaded for --help
+
+of_architecture = click.option("--arch", type=click.Choice(ARCHITECTURES), help="Default: this machine's.")
+of_folder = click.option(
+    "--folder", type=click.Path(path_type=Path), help="Default: $V2T_ARTIFACTS, or the user's cache."
+)
 
 
 def of_vault(function: Callable[..., None]) -> Callable[..., None]:

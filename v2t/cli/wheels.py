@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from v2t.cli.cluster_options import of_architecture, of_folder
 from v2t.cli.output import Result, returns_result, say
 
-_ARCHITECTURES = ("amd64", "arm64")  # v2t.cluster.lock's, which is not loaded for --help
-_PYTHONS = ("3.11", "3.12", "3.13")  # v2t.cluster.wheelhouse's, likewise
+_PYTHONS = ("3.11", "3.12", "3.13")  # v2t.cluster.wheelhouse's, which is not loaded for --help
 
 
 @click.command("wheels")
-@click.option("--arch", type=click.Choice(_ARCHITECTURES), help="Default: this machine's.")
+@of_architecture
 @click.option("--python", type=click.Choice(_PYTHONS), default="3.11", show_default=True, help="Of the hosts.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Default: $V2T_ARTIFACTS, or the user's cache.")
+@of_folder
 @returns_result
 def command(arch: str | None, python: str, folder: Path | None) -> Result:
     """Gather v2t and all that it needs for hosts that reach no package index.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -44,34 +45,40 @@ async def _register(temporal: TemporalClient, retention_days: int) -> None:
 
 async def _add_attributes(temporal: TemporalClient) -> None:
     """Add what is missing, and return when the server knows it."""
-    deadline = time.monotonic() + _KNOWN_SECONDS
-    while True:
-        try:
-            missing = await _missing(temporal)
-            if not missing:
-                return
+
+    async def add() -> bool:
+        missing = await _missing(temporal)
+        if missing:
             await temporal.operator_service.add_search_attributes(
                 AddSearchAttributesRequest(namespace=temporal.namespace, search_attributes=missing)
             )
-        except RPCError as error:  # ALREADY_EXISTS: somebody else adds them at the same time
-            if error.status not in _NOT_YET | {RPCStatusCode.ALREADY_EXISTS} or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(_RETRY_SECONDS)
+        return not missing
+
+    await _until(add, RPCStatusCode.ALREADY_EXISTS)  # somebody else adds them at the same time
 
 
 async def _until_usable(temporal: TemporalClient) -> None:
     """Return when a job may start with the attributes: the list of them is read elsewhere than what checks them."""
-    deadline = time.monotonic() + _KNOWN_SECONDS
     question = CountWorkflowExecutionsRequest(namespace=temporal.namespace, query=f"{USER} = 'nobody'")
+
+    async def look() -> bool:
+        await temporal.workflow_service.count_workflow_executions(question)
+        return True
+
+    await _until(look, RPCStatusCode.INVALID_ARGUMENT)
+
+
+async def _until(step: Callable[[], Awaitable[bool]], passing: RPCStatusCode) -> None:
+    """Take the step until it says that it is done; refusals that pass by themselves, `passing` among them, pass."""
+    deadline = time.monotonic() + _KNOWN_SECONDS
     while True:
         try:
-            await temporal.workflow_service.count_workflow_executions(question)
+            if await step():
+                return
         except RPCError as error:
-            if error.status not in _NOT_YET | {RPCStatusCode.INVALID_ARGUMENT} or time.monotonic() > deadline:
+            if error.status not in _NOT_YET | {passing} or time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            return
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _missing(temporal: TemporalClient) -> dict[str, IndexedValueType.ValueType]:

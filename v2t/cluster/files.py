@@ -1,12 +1,13 @@
-"""Files of an inventory: read as text, and replaced in one step."""
+"""Files of an operator: read as text or YAML, and replaced in one step."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from v2t.domain.errors import DISK_FULL, InventoryInvalid, StorageFull, StorageUnwritable
+from v2t.domain.errors import DISK_FULL, ConfigurationError, InventoryInvalid, StorageFull, StorageUnwritable
 
 
 def read_text(path: Path) -> str:
@@ -19,6 +20,32 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InventoryInvalid(f"{path} cannot be read: {error}") from error
+
+
+class NotYaml(Exception):
+    """The text is not YAML. Its own words may show the text; `line` does not, counted from 1, 0 where unknown."""
+
+    def __init__(self, words: str, line: int) -> None:
+        super().__init__(words)
+        self.line = line
+
+
+def load_yaml(text: str) -> Any:
+    """What a YAML text says; None where it says nothing.
+
+    Raises:
+        NotYaml: it is none.
+        ConfigurationError: the library for it is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigurationError("PyYAML is not installed; `pip install 'v2t[cluster]'` installs it") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise NotYaml(" ".join(str(error).split()), mark.line + 1 if mark else 0) from error
 
 
 def replace_file(path: Path, text: str, *, mode: int = 0o644) -> None:

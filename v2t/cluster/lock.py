@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from v2t.cluster.files import NotYaml, load_yaml
+from v2t.cluster.shipped import shipped
 from v2t.domain.errors import ConfigurationError, UnknownProgram
 
 ARCHITECTURES = ("amd64", "arm64")
@@ -104,10 +106,7 @@ class Lock:
 
 def lock_path() -> Path:
     """The lock of this installation: in the wheel, or in the working tree."""
-    package = Path(__file__).parents[1]
-    shipped = package / "share" / "roles"
-    roles = shipped if shipped.exists() else package.parent / "roles"
-    return roles / "artifacts" / "vars" / "main.yml"
+    return shipped("roles") / "artifacts" / "vars" / "main.yml"
 
 
 def read_lock(sources: Path | None = None) -> Lock:
@@ -141,13 +140,9 @@ def parse_lock(text: str, sources: str = "") -> Lock:
 
 def _load(text: str) -> dict[str, Any]:
     try:
-        import yaml
-    except ImportError as error:
-        raise ConfigurationError("PyYAML is not installed; `pip install 'v2t[cluster]'` installs it") from error
-    try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"the list of programs is not YAML: {' '.join(str(error).split())}") from error
+        document = load_yaml(text) or {}
+    except NotYaml as error:
+        raise ConfigurationError(f"the list of programs is not YAML: {error}") from error
     entries = document.get("artifacts_programs", ()) if isinstance(document, dict) else None
     if entries is None or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
         raise ConfigurationError("the list of programs must have `artifacts_programs`, and each of them a name")

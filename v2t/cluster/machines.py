@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from v2t.cluster.files import NotYaml, load_yaml
 from v2t.cluster.shipped import shipped
 from v2t.domain.errors import InventoryInvalid, UsageError
 
@@ -113,22 +114,17 @@ def _expect_distinct(addresses: Mapping[str, str], machines: Sequence[Machine], 
     if len(addresses) < count:
         raise UsageError("two hosts have the same name")
     for machine in machines:
-        if other := next((name for name in addresses if _same(addresses[name], machine) and name != machine.name), ""):
+        others = (name for name in addresses if addresses[name] == machine.address and name != machine.name)
+        if other := next(others, ""):
             raise UsageError(f"{machine.name} and {other} have the same address {machine.address}")
 
 
-def _same(address: str, machine: Machine) -> bool:
-    return address == machine.address
-
-
 def _load(text: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
         document["v2t"]["hosts"].items()
         document["v2t"]["children"]["workers"]["hosts"] = document["v2t"]["children"]["workers"]["hosts"] or {}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (NotYaml, KeyError, TypeError, AttributeError) as error:
         raise InventoryInvalid(
             "hosts.yml is not as `v2t cluster init` writes it, with v2t.hosts and v2t.children.workers.hosts; "
             "add hosts there by hand"
@@ -158,18 +154,13 @@ def _insert(text: str, document: dict[str, Any], machines: Sequence[Machine]) ->
     for machine in machines:
         document["v2t"]["hosts"][machine.name] = {"ansible_host": machine.address}
         document["v2t"]["children"]["workers"]["hosts"][machine.name] = None
-    if _load_anything(result) != document:
+    try:
+        is_meant = load_yaml(result) == document
+    except NotYaml:
+        is_meant = False
+    if not is_meant:
         raise InventoryInvalid("hosts.yml is written in a way that lines cannot be added to; add the hosts by hand")
     return result
-
-
-def _load_anything(text: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
 
 
 def _end_of(root: yaml.Node, path: Sequence[str]) -> tuple[int, int]:

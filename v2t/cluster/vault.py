@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from v2t.cluster.ansible import call, complaint, environment, find_program
-from v2t.cluster.files import read_text, replace_file
+from v2t.cluster.files import NotYaml, load_yaml, read_text, replace_file
 from v2t.cluster.secrets import make_secret, missing_secrets
 from v2t.cluster.shipped import shipped
-from v2t.domain.errors import ConfigurationError, InventoryInvalid, StorageUnwritable, VaultRefused
+from v2t.domain.errors import InventoryInvalid, StorageUnwritable, VaultRefused
 
 VAULT = Path("group_vars/all/vault.yml")
 PASSWORD = Path(".vault-password")
@@ -125,14 +125,9 @@ def parse(text: str) -> dict[str, Any]:
         InventoryInvalid: it is not a mapping of names to values. The message does not show its content.
     """
     try:
-        import yaml
-    except ImportError as error:
-        raise ConfigurationError("PyYAML is not installed; `pip install 'v2t[cluster]'` installs it") from error
-    try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InventoryInvalid(f"{VAULT} is not YAML{f', in line {mark.line + 1}' if mark else ''}") from None
+        document = load_yaml(text) or {}
+    except NotYaml as error:
+        raise InventoryInvalid(f"{VAULT} is not YAML{f', in line {error.line}' if error.line else ''}") from None
     if not isinstance(document, dict):
         raise InventoryInvalid(f"{VAULT} must be a mapping of names to values")
     return document

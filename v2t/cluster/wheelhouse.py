@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from v2t.cluster.pip import pip_download
 from v2t.cluster.shipped import shipped
 from v2t.domain.errors import ConfigurationError, ProgramUnavailable
 
@@ -95,27 +97,17 @@ def download_command(architecture: str, python: str) -> list[str]:
     """The call of pip, to which folder and file are added; every wheel is checked against its hash."""
     machine = _MACHINES[architecture]
     platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS]
-    return [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--only-binary=:all:", "--require-hashes", "--implementation=cp", f"--python-version={python}"),
+    return pip_download(
+        *("--only-binary=:all:", "--require-hashes", "--implementation=cp", f"--python-version={python}"),
         *platforms,
         f"--platform=manylinux2014_{machine}",
         f"--platform=manylinux1_{machine}",
-    ]
+    )
 
 
-def _entries(lock: str) -> Iterator[str]:
+def _entries(lock: str) -> list[str]:
     """A package each: its first line, and the lines of hashes that are indented below it."""
-    entry = ""
-    for line in lock.splitlines(keepends=True):
-        if line[:1].isspace():
-            entry += line
-        elif line.strip() and not line.startswith("#"):
-            if entry:
-                yield entry
-            entry = line
-    if entry:
-        yield entry
+    return [entry for entry in re.split(r"^(?=\S)", lock, flags=re.MULTILINE) if entry.strip() and entry[0] != "#"]
 
 
 def _pack(archive: Path, requirements: str, command: Sequence[str]) -> None:
@@ -137,13 +129,11 @@ def _pack(archive: Path, requirements: str, command: Sequence[str]) -> None:
 def _own_wheel(place: Path) -> Path:
     """v2t's wheel: built where this is a checkout, from the package index where it was installed from there."""
     with tempfile.TemporaryDirectory(dir=place) as work:
-        checkout = Path(__file__).parents[2]
-        version = importlib.metadata.version("v2t")
-        if (checkout / "pyproject.toml").is_file():
-            _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", work], "v2t's wheel", checkout)
+        project = shipped("pyproject.toml")  # which no wheel carries
+        if project.is_file():
+            _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", work], "v2t's wheel", project.parent)
         else:
-            options = ("--quiet", "--disable-pip-version-check", "--no-deps", f"--dest={work}")
-            _run([sys.executable, "-m", "pip", "download", *options, f"v2t=={version}"], "v2t's wheel")
+            _run(pip_download(f"--dest={work}", f"v2t=={importlib.metadata.version('v2t')}"), "v2t's wheel")
         (built,) = Path(work).glob("v2t-*.whl")
         wheel = place / built.name
         if not wheel.exists() or wheel.read_bytes() != built.read_bytes():

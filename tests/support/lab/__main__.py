@@ -17,6 +17,7 @@ from support.lab.keeper import held, keep, keeper_of
 from support.lab.layout import INDICES, USER, Layout
 from support.lab.machine import LabFailed
 from support.lab.systems import DEFAULT_SYSTEM, SYSTEMS
+from support.owned import OwnerRefused
 
 _EXAMPLES = f"""\
 examples, run in the folder tests:
@@ -44,7 +45,7 @@ def main() -> int:
         return 1
     try:
         return int(arguments.action(arguments))
-    except (LabFailed, BaseFailed, ValueError) as error:
+    except (LabFailed, BaseFailed, OwnerRefused, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +22,13 @@ from support.lab.keeper import held, keeper_of
 from support.lab.layout import USER, Layout
 from support.lab.machine import LabFailed
 from support.lab.systems import DEFAULT_SYSTEM
+from support.owned import ask
 from support.processes import TESTS, is_alive
+from v2t.cluster.machines import SERVICES
 
 HOSTS = ("m2", "m4-1", "m4-2")
 
 _KEEP = (sys.executable, "-m", "support.lab", "keep")
-_SERVICES = ("postgresql", "temporal", "minio", "redis", "loadbalancer", "monitoring")
 _BOOT_SECONDS = 60.0
 _REPLY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -146,14 +147,7 @@ class Host:
         return False
 
     def _ask(self, verb: str) -> int:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_REPLY_SECONDS)
-            connection.connect(str(self._layout.socket))
-            connection.sendall(json.dumps({"verb": verb, "host": self.name}).encode() + b"\n")
-            reply = json.loads(connection.makefile().readline())
-        if "error" in reply:
-            raise LabFailed(reply["error"])
-        return int(reply["pid"])
+        return ask(self._layout.socket, verb, self.name, _REPLY_SECONDS)
 
 
 class Lab:
@@ -175,17 +169,13 @@ class Lab:
         machine.run("ip", "link", "set", self.layout.interface(name), "up")
         self.hosts[name].wait_ready()
 
-    def inventory(self, folder: Path, groups: Mapping[str, Sequence[str]] | None = None) -> Path:
-        """Write `hosts.yml` for Ansible.
+    def inventory(self, folder: Path) -> Path:
+        """Write `hosts.yml` for Ansible: m2 is in each group of `control`, and every other host is a worker.
 
         Args:
             folder: of the inventory; made if it is not there.
-            groups: the children of the group `v2t`, and their hosts; else m2 is in each group of `control`, and every
-                other host is a worker.
         """
-        children = _default_groups(self.layout.hosts)
-        if groups is not None:
-            children = {name: _members(hosts) for name, hosts in groups.items()}
+        children = _groups(self.layout.hosts)
         variables = {name: host.variables for name, host in self.hosts.items()}
         tree = {"all": {"hosts": variables, "children": {"v2t": {"children": children}}}}
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,10 +184,10 @@ class Lab:
         return file
 
 
-def _default_groups(hosts: Sequence[str]) -> dict[str, object]:
+def _groups(hosts: Sequence[str]) -> dict[str, object]:
     control = [host for host in hosts if host == "m2"]
     workers = [host for host in hosts if host != "m2"]
-    return {"control": {"children": {name: _members(control) for name in _SERVICES}}, "workers": _members(workers)}
+    return {"control": {"children": {name: _members(control) for name in SERVICES}}, "workers": _members(workers)}
 
 
 def _members(hosts: Sequence[str]) -> dict[str, object]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from support.lab import machine
 from support.lab.layout import Layout
 from support.lab.machine import LabFailed
+from support.owned import end_of, serve
 from support.processes import is_alive
 
 
@@ -82,20 +82,11 @@ async def keep(layout: Layout, base: Path, owner: int, on_ready: Callable[[], No
         owner: a process id, or 0 for nobody.
         on_ready: called when all hosts boot and requests are answered.
     """
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, ending.set)
-    if owner:
-        try:
-            loop.add_reader(os.pidfd_open(owner), ending.set)
-        except ProcessLookupError:  # it has ended already
-            ending.set()
+    ending = end_of(owner)
     keeper = Keeper(layout, base)
     try:
         _make(layout)
-        server = await asyncio.start_unix_server(lambda r, w: _answer(keeper, r, w), layout.socket)
-        async with server:
+        async with await serve(layout.socket, keeper.act):
             for host in layout.hosts:
                 keeper.start(host)
             on_ready()
@@ -113,18 +104,6 @@ def _make(layout: Layout) -> None:
         machine.make_host(layout, host)
     (layout.folder / "hosts.json").write_text(json.dumps(layout.hosts))
     machine.make_network(layout)
-
-
-async def _answer(keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    request = json.loads(await reader.readline())
-    try:
-        reply: dict[str, int | str] = {"pid": await keeper.act(request["verb"], request["host"])}
-    except Exception as error:  # noqa: BLE001 - whoever asked must learn of it
-        reply = {"error": f"{type(error).__name__}: {error}"}
-    writer.write(json.dumps(reply).encode() + b"\n")
-    with suppress(ConnectionError):
-        await writer.drain()
-    writer.close()
 
 
 def sweep(layout: Layout) -> None:

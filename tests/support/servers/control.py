@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from support.owned import ask
 from support.processes import TESTS, age_seconds, is_alive
 from support.servers import minio, postgresql, redis, temporal
 from support.servers.layout import Layout, read_layout
@@ -88,13 +87,7 @@ class Server:
             time.sleep(_POLL_SECONDS)
 
     def _ask(self, verb: str) -> int:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_REPLY_SECONDS)
-            connection.connect(str(self._socket))
-            connection.sendall(json.dumps({"verb": verb, "server": self.name}).encode() + b"\n")
-            reply = json.loads(connection.makefile().readline())
-        assert "error" not in reply, reply["error"]
-        return int(reply["pid"])
+        return ask(self._socket, verb, self.name, _REPLY_SECONDS)
 
 
 class Servers:
@@ -124,9 +117,9 @@ class Servers:
             server.launch()
         for server in self.all:
             server.wait_ready()
-        youngest = min(age_seconds(node.pid) for node in self.minio)
-        if youngest < _REUNION_SECONDS and max(age_seconds(node.pid) for node in self.minio) > youngest + 5:
-            time.sleep(_REUNION_SECONDS - youngest)
+        ages = [age_seconds(node.pid) for node in self.minio]
+        if min(ages) < _REUNION_SECONDS and max(ages) > min(ages) + 5:  # else they came up together
+            time.sleep(_REUNION_SECONDS - min(ages))
 
     def new_database(self) -> str:
         """The URL of an empty database, which only the caller uses."""

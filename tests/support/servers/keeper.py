@@ -7,7 +7,6 @@ watches. So `kill -9` of whatever leaves nothing running.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -15,8 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from support.owned import end_of, serve
 from support.processes import children_of
 from support.servers import minio, postgresql, redis, temporal
 from support.servers.layout import Layout, make_layout
@@ -183,15 +184,7 @@ async def keep(
         on_ready: called when all of them serve.
         keep_data: else the folder is removed at the end.
     """
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, ending.set)
-    if owner:
-        try:
-            loop.add_reader(os.pidfd_open(owner), ending.set)
-        except ProcessLookupError:  # it has ended already
-            ending.set()
+    ending = end_of(owner)
     keeper = Keeper(make_layout(folder), programs)
     try:
         work = asyncio.create_task(_serve(keeper, on_ready))
@@ -211,21 +204,8 @@ async def keep(
 async def _serve(keeper: Keeper, on_ready: Callable[[Layout], None]) -> None:
     """Bring the servers up, then do what `control.py` asks for, one connection a request."""
     await keeper.bring_up()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = json.loads(await reader.readline())
-        try:
-            reply: dict[str, int | str] = {"pid": await _act(keeper, request["verb"], request["server"])}
-        except Exception as error:  # noqa: BLE001 - whoever asked must learn of it
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        writer.write(json.dumps(reply).encode() + b"\n")
-        with suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
     socket = keeper.layout.folder / "keeper.socket"
-    socket.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(answer, socket)
+    server = await serve(socket, partial(_act, keeper))
     async with server:
         socket.chmod(0o600)
         on_ready(keeper.layout)

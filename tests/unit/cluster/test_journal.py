@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
 
     with hold_cluster(tmp_path, "second", NOW):
         assert "second" in (tmp_path / ".lock").read_text()
+
+
+def test_the_lock_is_free_after_the_run_though_a_child_lives_on_with_it(tmp_path: Path) -> None:
+    with hold_cluster(tmp_path, "first", NOW) as lock:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+    try:
+        with hold_cluster(tmp_path, "second", NOW):
+            assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_lock_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
