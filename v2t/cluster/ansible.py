@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from v2t.domain.errors import AnsibleNotInstalled
 
@@ -28,6 +30,7 @@ _ALWAYS = {
     "ANSIBLE_NOCOLOR": "True",
     "ANSIBLE_NOCOWS": "True",
     "ANSIBLE_RETRY_FILES_ENABLED": "False",
+    "ANSIBLE_SHOW_CUSTOM_STATS": "True",
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
     "PYTHONUNBUFFERED": "1",
 }
@@ -45,13 +48,16 @@ class PlaybookOptions:
     diff: bool = False
     limit: str = ""
     tags: str = ""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What the playbook is told besides the inventory. No secret: everybody on this machine sees a command line."""
 
     def flags(self) -> list[str]:
         """As ansible-playbook takes them; values stand behind `=`, so that none is taken for an option."""
         flags = ["--check"] if self.check else []
         flags += ["--diff"] if self.diff else []
         flags += [f"--limit={self.limit}"] if self.limit else []
-        return flags + ([f"--tags={self.tags}"] if self.tags else [])
+        flags += [f"--tags={self.tags}"] if self.tags else []
+        return flags + ([f"--extra-vars={json.dumps(self.variables)}"] if self.variables else [])
 
 
 def playbook_command(program: Path, hosts: Path, playbook: Path, options: PlaybookOptions) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from v2t.cluster.ansible import complaint
 from v2t.cluster.journal import Redaction, hold_cluster, log_lines, open_log, write_audit
@@ -37,6 +37,8 @@ class PlaybookRun:
     told_as: Sequence[str]
     """What the operator typed."""
     redaction: Redaction = field(default_factory=Redaction)
+    changes: bool = True
+    """Whether it is meant to change hosts: then nobody else may meanwhile, and a line of the record says who did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Ended:
     failures: Sequence[Failure]
     complaint: str = ""
     """What Ansible said where it failed before or without any host."""
+    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Host → what the playbook found there."""
 
     @property
     def changed(self) -> int:
@@ -64,7 +68,7 @@ class Ended:
 
 
 def run_playbook(run: PlaybookRun, on_change: OnChange) -> Ended:
-    """Run it to its end while nobody else may, with a full log and a line in the record.
+    """Run it to its end, with a full log; one that changes hosts while nobody else may, and with a line in the record.
 
     Raises:
         ClusterBusy: another operator's run goes on.
@@ -72,25 +76,28 @@ def run_playbook(run: PlaybookRun, on_change: OnChange) -> Ended:
         KeyboardInterrupt: it was interrupted, and Ansible has ended.
     """
     began = datetime.now(UTC)
+    if not run.changes:
+        with open_log(run.folder, run.operation, began) as log:
+            return _follow(run, on_change, log, ())
     told_as = " ".join(run.told_as)
     with hold_cluster(run.folder, told_as, began) as lock:
         result = "interrupted"
         try:
             with open_log(run.folder, run.operation, began) as log:
-                ended = _follow(run, on_change, log, lock)
+                ended = _follow(run, on_change, log, (lock,))
             result = ended.describe()
             return ended
         finally:
             write_audit(run.folder, run.told_as, run.redaction.hide(result), began, datetime.now(UTC))
 
 
-def _follow(run: PlaybookRun, on_change: OnChange, file: IO[str], lock: int) -> Ended:
+def _follow(run: PlaybookRun, on_change: OnChange, file: IO[str], locks: Sequence[int]) -> Ended:
     clock = time.monotonic()
     state = Run()
     log = _Log(file, run.redaction)
     log.write(f"{' '.join(run.command)}\n")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as talk:
-        process = _start(run, talk, lock)
+        process = _start(run, talk, locks)
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -118,10 +125,11 @@ def _follow(run: PlaybookRun, on_change: OnChange, file: IO[str], lock: int) -> 
         state.recap,
         failures,
         complaint(said) if failed_otherwise else "",
+        state.told,
     )
 
 
-def _start(run: PlaybookRun, talk: IO[str], lock: int) -> subprocess.Popen[str]:
+def _start(run: PlaybookRun, talk: IO[str], locks: Sequence[int]) -> subprocess.Popen[str]:
     """In a session of its own: Ctrl-C reaches it once, from us, and no SSH asks at the terminal."""
     return subprocess.Popen(
         run.command,
@@ -132,7 +140,7 @@ def _start(run: PlaybookRun, talk: IO[str], lock: int) -> subprocess.Popen[str]:
         stderr=talk,
         text=True,
         errors="replace",
-        pass_fds=(lock,),
+        pass_fds=locks,
         start_new_session=True,
     )
 

@@ -72,6 +72,8 @@ class Run:
     done: list[RoleOnHost] = field(default_factory=list)
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Host → numbers of ok, changed, failures, unreachable, skipped; empty until the end."""
+    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Host → what the playbook found there: the data of its `set_stats` with `per_host`; empty until the end."""
     _task_began_at: float = 0.0
     _play: str = ""
     _last_failures: dict[str, Failure] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Run:
         elif name == "v2_playbook_on_stats":
             self._close()
             self.recap = event["stats"]
+            self.told = event.get("custom_stats", {})
         elif name in _OUTCOMES:
             return [self._note(host, event, now) for host in event["hosts"]]
         return []

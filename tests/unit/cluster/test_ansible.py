@@ -27,7 +27,9 @@ def test_a_plain_run_names_the_inventory_and_the_playbook() -> None:
 
 
 def test_every_option_is_carried_through_and_none_of_their_values_can_be_an_option() -> None:
-    options = PlaybookOptions(check=True, diff=True, limit="--become-user=x", tags="redis,minio")
+    options = PlaybookOptions(
+        check=True, diff=True, limit="--become-user=x", tags="redis,minio", variables={"names": ["m4-2"]}
+    )
 
     assert playbook_command(PROGRAM, HOSTS, SITE, options) == [
         "/venv/bin/ansible-playbook",
@@ -36,6 +38,7 @@ def test_every_option_is_carried_through_and_none_of_their_values_can_be_an_opti
         "--diff",
         "--limit=--become-user=x",
         "--tags=redis,minio",
+        '--extra-vars={"names": ["m4-2"]}',
         "/share/site.yml",
     ]
 
@@ -60,6 +63,7 @@ def test_the_environment_is_the_callers_and_what_the_run_relies_on() -> None:
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
+        "ANSIBLE_SHOW_CUSTOM_STATS": "True",
         "ANSIBLE_ROLES_PATH": "/share/roles",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
         "ANSIBLE_TIMEOUT": "20",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,6 +76,23 @@ def test_a_run_is_followed_logged_without_secrets_and_recorded(inventory: Path) 
     assert "+***" in log
     assert "hush" not in log
     assert _record(inventory) == "ok, 1 changed"
+
+
+def test_what_a_playbook_found_comes_back_and_only_looking_needs_no_lock_and_leaves_no_record(inventory: Path) -> None:
+    playbook = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Say what was found
+      ansible.builtin.set_stats: {per_host: true, data: {units: [v2t-temporal]}}
+"""
+    looking = replace(_prepare(inventory, playbook), changes=False)
+
+    with hold_cluster(inventory, "v2t cluster deploy", datetime.now(UTC)):
+        ended = run_playbook(looking, _ignore)
+
+    assert ended.told == {"a": {"units": ["v2t-temporal"]}}
+    assert not (inventory / "audit.log").exists()
 
 
 def test_a_failed_and_an_unreachable_host_are_told_apart(inventory: Path) -> None:
