@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from v2t import wiring
@@ -53,15 +54,23 @@ class Workshop:
         settings: sizes and limits.
         store: the object store.
         records: the job records.
+        accelerations: what engines compute on, by name; the others on the processor.
     """
 
-    def __init__(self, settings: Settings, store: ObjectStore, records: JobRecords) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        records: JobRecords,
+        accelerations: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         from v2t.media.tools import ConfinedAudioTools
         from v2t.process.pool import ChildPool
 
         self._settings = settings
         self._store = store
         self._records = records
+        self._accelerations = accelerations
         self.slots = engine_slots(settings)
         self._engine_pool = ChildPool(
             self.slots,
@@ -115,6 +124,7 @@ class Workshop:
                 memory_bytes,
                 memory_limit=self._settings.engine.memory_limit_mb * _MEGABYTE,
                 threads=self._settings.engine.threads,
+                acceleration=self._accelerations.get(provider.name, "cpu"),
                 stall_seconds=self._settings.engine.stall_seconds,
             )
         return self._engines[provider.name]

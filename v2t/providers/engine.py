@@ -41,6 +41,7 @@ class LocalEngine:
         needed_memory: model name and format → bytes an engine needs with it.
         memory_limit: bytes an engine may use; 0: three times what the model needs, and at least 1 GiB.
         threads: computing threads in each child.
+        acceleration: what to compute on: cpu or cuda.
         stall_seconds: how long a child may be silent before it is taken for hung.
     """
 
@@ -56,6 +57,7 @@ class LocalEngine:
         *,
         memory_limit: int = 0,
         threads: int = 1,
+        acceleration: str = "cpu",
         stall_seconds: float = 60.0,
     ) -> None:
         self._pool = pool
@@ -63,6 +65,7 @@ class LocalEngine:
         self._needed_memory = needed_memory
         self._memory_limit = memory_limit
         self._threads = threads
+        self._acceleration = acceleration
         self._stall_seconds = stall_seconds
 
     async def transcribe(
@@ -91,7 +94,7 @@ class LocalEngine:
 
     async def _model_payload(self, model: str) -> dict[str, Any]:
         path = await self._locate_model(model, self.model_format)
-        return {"model": str(path), "threads": self._threads}
+        return {"model": str(path), "threads": self._threads, "acceleration": self._acceleration}
 
     async def _run(self, model: str, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         needed = self._needed_memory(model, self.model_format)

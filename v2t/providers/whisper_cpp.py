@@ -88,19 +88,19 @@ def _options(payload: dict[str, Any], *, sampling: bool) -> dict[str, Any]:
 
 def _model(payload: dict[str, Any], *, anew: bool) -> Any:
     key = f"whisper_cpp:{payload['model']}"
-    return loaded_model(key, lambda: _load(payload["model"], payload["threads"]), anew=anew)
+    return loaded_model(key, lambda: _load(payload), anew=anew)
 
 
-def _load(path: str, threads: int) -> Any:
+def _load(payload: dict[str, Any]) -> Any:
     from pywhispercpp.model import Model
 
     return Model(
-        path,
+        payload["model"],
         redirect_whispercpp_logs_to=None,
         print_progress=False,
-        n_threads=threads,
+        n_threads=payload["threads"],
         no_context=True,
-        context_params={"use_gpu": False},
+        context_params={"use_gpu": payload["acceleration"] != "cpu"},
     )
 
 

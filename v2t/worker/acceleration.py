@@ -12,18 +12,40 @@ from v2t.providers.table import resolve_provider
 
 _PROBE_SECONDS = 60.0
 
-DRIVEN = frozenset({"cpu"})
+DRIVEN = frozenset({"cpu", "cuda"})
 """What v2t's engines are told to compute on, whatever their libraries could: a name is added here together with the
 code in `providers/` that does it, and health pages then show it as used."""
 
 _PROBES = {
-    "faster_whisper": "import ctranslate2; print('CUDA = %d' % ctranslate2.get_cuda_device_count())",
-    "whisper_cpp": "import _pywhispercpp as w; print(w.whisper_print_system_info())",
+    "faster_whisper": """
+import ctypes, ctranslate2
+cards = ctranslate2.get_cuda_device_count()
+if cards:
+    try:
+        ctypes.CDLL("libcublas.so.12")
+    except OSError:
+        cards = 0
+print("CUDA = %d" % cards)
+""",
+    "whisper_cpp": """
+import ctypes, _pywhispercpp
+cards = ctypes.c_int()
+try:
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(cards))
+except OSError:
+    pass
+print(_pywhispercpp.whisper_print_system_info().replace("CUDA :", "CUDA = %d :" % cards.value))
+""",
 }
-"""Asked in a child: an engine's library may crash, and its memory is not the worker's to spend."""
+"""Asked in a child: an engine's library may crash, and its memory is not the worker's to spend.
+
+CTranslate2 4 counts cards without cuBLAS, which it opens by that name at the first product it computes, and fails
+there; whisper.cpp names the CUDA it was built with where no card is, and computes on the processor without a word.
+"""
 
 _NEXT_STEP = {
-    "cuda": "install the NVIDIA driver and an engine built for CUDA",
+    "cuda": "install the NVIDIA driver and an engine built for CUDA with its libraries (faster_whisper: cuBLAS 12)",
     "vulkan": "install a pywhispercpp built with GGML_VULKAN=1",
     "metal": "use a Mac with Apple silicon and the whisper_cpp engine",
 }
@@ -75,7 +97,8 @@ def choose_acceleration(wanted: str, engine: str, answer: str) -> Acceleration:
 def parse_answer(answer: str) -> tuple[tuple[str, ...], int]:
     """What an engine can use, the slowest first, and how many CUDA cards it sees.
 
-    whisper.cpp prints `NAME = 1` or `NAME : FEATURE = 1` for each backend that it was built with.
+    whisper.cpp prints `NAME = 1` or `NAME : FEATURE = 1` for each backend that it was built with; the probe puts the
+    number of cards beside CUDA.
     """
     found = ["cpu"]
     cuda = re.search(r"\bCUDA\s*[=:]\s*(\d+)?", answer)

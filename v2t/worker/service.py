@@ -94,7 +94,8 @@ async def _work(settings: Settings, status: WorkerStatus, ended: asyncio.Event, 
         client = await _wait_for(status, host, "Temporal", lambda: _connect(settings, status))
         await _wait_for(status, host, "the object store", lambda: asyncio.to_thread(store.exists, probe))
         await _wait_for(status, host, "the database", lambda: asyncio.to_thread(records.get, _NO_JOB))
-        workshop = Workshop(_with_slots(settings, status), store, records)
+        accelerations = {found.engine: found.used} if (found := status.acceleration) else {}
+        workshop = Workshop(_with_slots(settings, status), store, records, accelerations)
         stack.push_async_callback(workshop.close)
         if status.role.kind != "remote":
             workshop.warm_up(LOCAL, settings.models.default)

@@ -26,7 +26,7 @@ class Machine:
 
     cores: int
     memory_bytes: int  # that programs can still take; 0: unknown
-    graphics_cards: int = 0
+    graphics_cards: int = 0  # of which the engines compute on the first
 
 
 def plan_slots(machine: Machine, kind: str, model_bytes: int, *, threads: int = 1, slots: int = 0) -> int:
@@ -41,7 +41,7 @@ def plan_slots(machine: Machine, kind: str, model_bytes: int, *, threads: int = 
     """
     if slots:
         return slots
-    by_computing = max(1, machine.graphics_cards) if kind == "gpu" else machine.cores // threads
+    by_computing = 1 if machine.graphics_cards or kind == "gpu" else machine.cores // threads
     if not machine.memory_bytes or not model_bytes:
         return max(1, by_computing)
     by_memory = int(machine.memory_bytes * _USABLE_MEMORY) // model_bytes

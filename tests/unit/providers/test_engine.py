@@ -63,12 +63,13 @@ async def test_a_job_gets_the_model_the_audio_and_the_options(pool: RecordingPoo
     options = TranscribeOptions(model="tiny", language="de", translate=True, prompt="Weimar")
     chunk = Chunk(3, "3.wav", (Piece(60.0, 2.0), Piece(70.0, 2.0)))
     progress: list[float] = []
-    result = await make_engine(pool, threads=2, stall_seconds=7.0).transcribe(
+    result = await make_engine(pool, threads=2, acceleration="cuda", stall_seconds=7.0).transcribe(
         Path("/chunks/3.wav"), chunk, options, progress.append
     )
     assert pool.payload == {
         "model": "/models/ct2/tiny",
         "threads": 2,
+        "acceleration": "cuda",
         "audio": "/chunks/3.wav",
         "language": "de",
         "translate": True,
@@ -106,7 +107,7 @@ async def test_memory_is_limited_by_the_model_or_the_settings(
 
 async def test_warming_up_loads_the_model_only(pool: RecordingPool) -> None:
     await make_engine(pool).warm_up("tiny")
-    assert pool.payload == {"model": "/models/ct2/tiny", "threads": 1, "audio": ""}
+    assert pool.payload == {"model": "/models/ct2/tiny", "threads": 1, "acceleration": "cpu", "audio": ""}
 
 
 def test_a_model_is_loaded_once_and_dropped_before_another() -> None:

@@ -27,9 +27,10 @@ def test_engines_with_threads_share_the_cores() -> None:
     assert plan_slots(Machine(8, 0), "cpu", GIGABYTE, threads=4) == 2
 
 
-def test_a_gpu_worker_has_a_slot_for_each_card_whatever_its_cores() -> None:
-    assert plan_slots(Machine(32, 64 * GIGABYTE, graphics_cards=2), "gpu", GIGABYTE) == 2
+def test_what_computes_on_a_card_has_one_slot_however_many_cards_and_cores_there_are() -> None:
+    assert plan_slots(Machine(32, 64 * GIGABYTE, graphics_cards=2), "gpu", GIGABYTE) == 1
     assert plan_slots(Machine(32, 64 * GIGABYTE), "gpu", GIGABYTE) == 1
+    assert plan_slots(Machine(32, 64 * GIGABYTE, graphics_cards=2), "cpu", GIGABYTE) == 1
 
 
 def test_the_settings_have_the_last_word() -> None:
