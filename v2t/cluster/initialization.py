@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from v2t.cluster.shipped import shipped
 from v2t.domain.errors import UsageError
 
 HOSTS = Path("hosts.yml")
+SETTINGS = Path("group_vars/all/main.yml")
 _COPIED = {
-    Path("group_vars/all/main.yml"): "main.yml",
+    SETTINGS: "main.yml",
     Path("ansible.cfg"): "ansible.cfg",
     Path(".gitignore"): "gitignore",
 }
@@ -60,7 +62,8 @@ def initialize(folder: Path, wishes: Wishes, password: Path | None = None) -> tu
     encrypted = vault.is_encrypted(read_text(folder / vault.VAULT)) if before else False
     if host_step.changed:
         replace_file(folder / HOSTS, hosts)
-    steps = [host_step, *(_copy(folder, path, template) for path, template in _COPIED.items())]
+    clients = _own_addresses(wishes.control)
+    steps = [host_step, *(_copy(folder, path, template, clients) for path, template in _COPIED.items())]
     if found is None:
         found = vault.make_password(folder)
         steps.append(Step(found, "made; without it the secrets are lost, so keep a copy in another place"))
@@ -83,11 +86,25 @@ def _hosts(folder: Path, wishes: Wishes) -> tuple[str, Step]:
     return render_hosts(wishes.control, wishes.workers, wishes.user), Step(path, f"written, with {', '.join(names)}")
 
 
-def _copy(folder: Path, path: Path, template: str) -> Step:
+def _copy(folder: Path, path: Path, template: str, clients: Sequence[str]) -> Step:
     if (folder / path).exists():
         return Step(folder / path, "unchanged", changed=False)
-    replace_file(folder / path, (shipped("templates") / "inventory" / template).read_text(encoding="utf-8"))
+    text = (shipped("templates") / "inventory" / template).read_text(encoding="utf-8")
+    replace_file(folder / path, text.replace("firewall_clients: []", f"firewall_clients: [{', '.join(clients)}]"))
     return Step(folder / path, "written")
+
+
+def _own_addresses(control: Machine | None) -> Sequence[str]:
+    """This machine's address on its way to the control host, so that the operator is let in; nothing is sent."""
+    if control is None:
+        return ()
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(control.address, 22, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return (str(probe.getsockname()[0]),)
+    except OSError:  # a name or network that is not known here
+        return ()
 
 
 def _told(made: Sequence[str], *, encrypted: bool) -> str:

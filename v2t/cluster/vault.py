@@ -118,6 +118,24 @@ def fill(text: str) -> tuple[str, tuple[str, ...]]:
     return filled, tuple(made)
 
 
+def exchange(text: str, values: Mapping[str, str]) -> str:
+    """The vault's text with other values for secrets that are there; the rest stays as it is.
+
+    Raises:
+        InventoryInvalid: one is not there, or is written in a way that cannot be exchanged.
+    """
+    before, changed = parse(text), text
+    for name, value in values.items():
+        written = re.compile(
+            rf"^{name}:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'|>&*!#][^#\n]*?)(?P<comment>[ \t]+#.*)?[ \t]*$",
+            re.MULTILINE,
+        )
+        changed = written.sub(partial(_with_comment, f'{name}: "{value}"'), changed, count=1)
+    if not values.keys() <= before.keys() or parse(changed) != {**before, **values}:
+        raise InventoryInvalid(f'{VAULT} cannot be changed by itself; write each secret there as `name: "value"`')
+    return changed
+
+
 def parse(text: str) -> dict[str, Any]:
     """The vault's variables.
 

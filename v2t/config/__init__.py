@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from v2t.config.loading import load_file, load_settings, settings_files
+from v2t.config.loading import load_file, load_settings, settings_files, user_settings_file
 from v2t.config.secret import Secret
 from v2t.config.settings import Setting, Settings, describe_section, describe_settings
 
@@ -15,4 +15,5 @@ __all__ = [
     "load_file",
     "load_settings",
     "settings_files",
+    "user_settings_file",
 ]

@@ -1,7 +1,8 @@
 """The one reader of v2t.toml and of the V2T_* environment.
 
 A value is taken from the first of these that has it: the environment (`V2T_SECTION__KEY`), `./v2t.toml`,
-`~/.config/v2t/config.toml`, `/etc/v2t/config.toml`, the default. Flags are laid on top by the commands.
+`~/.config/v2t/config.toml`, `/etc/v2t/config.toml`, the default. Where `V2T_CONFIG` names a file, it is read instead
+of the three. Flags are laid on top by the commands.
 """
 
 from __future__ import annotations
@@ -22,12 +23,29 @@ from v2t.config.machine import user_folder
 from v2t.config.settings import PREFIX, Settings, describe_settings, variable
 from v2t.domain.errors import ConfigurationError, InputNotFound
 
+CONFIG_VARIABLE = "V2T_CONFIG"
+"""Names a file that is read instead of all others, so that several clusters can be told apart."""
+
+
+def user_settings_file() -> Path | None:
+    """The settings file of this account, whether it exists or not; None for an account without a home."""
+    own = user_folder(platformdirs.user_config_path)
+    return own / "config.toml" if own else None
+
 
 def settings_files() -> tuple[Path, ...]:
-    """The files that are read, the strongest first, whether they exist or not."""
-    own = user_folder(platformdirs.user_config_path)
-    user_file = (own / "config.toml",) if own else ()
-    return (Path("v2t.toml"), *user_file, Path("/etc/v2t/config.toml"))
+    """The files that are read, the strongest first, whether they exist or not.
+
+    Raises:
+        ConfigurationError: the one that `V2T_CONFIG` names does not exist.
+    """
+    if named := os.environ.get(CONFIG_VARIABLE):
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise ConfigurationError(f"{CONFIG_VARIABLE} names {path}, which does not exist; mend or unset it")
+        return (path,)
+    user_file = user_settings_file()
+    return (Path("v2t.toml"), *((user_file,) if user_file else ()), Path("/etc/v2t/config.toml"))
 
 
 def load_settings() -> Settings:

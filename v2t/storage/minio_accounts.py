@@ -38,8 +38,9 @@ def policies(buckets: Buckets) -> dict[Kind, dict[str, Any]]:
     """What each kind of account may do, and nothing else.
 
     `worker` works on everything but only reads models. `client` submits recordings and batches, reads results and
-    discards those it wants anew. `uploader` puts recordings below `incoming/<its name>/` and cannot read them again.
-    `health` sees that the buckets are there, and none of what they hold.
+    discards those it wants anew; it brings models, of which every machine knows the checksums. `uploader` puts
+    recordings below `incoming/<its name>/` and cannot read them again. `health` sees that the buckets are there, and
+    none of what they hold.
     """
     audio, transcripts, archive = buckets.audio, buckets.transcripts, buckets.archive
     return {
@@ -52,7 +53,7 @@ def policies(buckets: Buckets) -> dict[Kind, dict[str, Any]]:
         "client": _policy(
             _allow(_LIST, *buckets.all),
             _allow(_READ, f"{audio}/*", f"{transcripts}/*", f"{archive}/*", f"{buckets.models}/*"),
-            _allow(_WRITE, f"{audio}/audio/*", f"{transcripts}/b-*"),
+            _allow(_WRITE, f"{audio}/audio/*", f"{transcripts}/b-*", f"{buckets.models}/models/*"),
             _allow(_DELETE, f"{transcripts}/t-*"),
         ),
         "uploader": _policy(

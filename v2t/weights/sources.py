@@ -1,4 +1,4 @@
-"""Where a model's files come from: a file or server the user names, installed wheels, or the model hub."""
+"""Where a model's files come from: what the user names, the cluster's bucket, installed wheels, or the model hub."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Server:
         named = (files for files in model.editions if self.url_of(files[0]).endswith(files[0].name))
         edition = next(named, model.files)
         with open_client() as client:
-            for file, on_bytes in _each(edition, folder, on_progress):
+            for file, on_bytes in each_missing(edition, folder, on_progress):
                 Download(client, self.url_of(file), file, folder, self.token).run(on_bytes)
         return edition
 
@@ -83,11 +83,11 @@ class LocalFiles:
             InputUnreadable: it cannot be read.
         """
         edition = self._edition(model)
-        for file, on_bytes in _each(edition, folder, on_progress):
+        for file, on_bytes in each_missing(edition, folder, on_progress):
             source = self.path / file.name if self.path.is_dir() else self.path
             if source.stat().st_size != file.size_bytes:
                 raise ModelCorrupted(f"{source} is not {file.name} of {model.name}; it is damaged or another model.")
-            _copy([source], folder / file.name, file, on_bytes)
+            copy_pieces([source], folder / file.name, file, on_bytes)
         return edition
 
     def _edition(self, model: Model) -> tuple[ModelFile, ...]:
@@ -116,12 +116,12 @@ class Wheels:
         if not self.folders:
             raise ModelUnavailable("are not installed")
         if model.format == CT2:
-            for file, on_bytes in _each(model.files, folder, on_progress):
-                _copy(self._pieces(file.name), folder / file.name, file, on_bytes)
+            for file, on_bytes in each_missing(model.files, folder, on_progress):
+                copy_pieces(self._pieces(file.name), folder / file.name, file, on_bytes)
             return model.files
         if model.eight_bit is None:
             raise ModelUnavailable("cannot be converted to it")
-        for file, on_bytes in _each((model.eight_bit,), folder, on_progress):
+        for file, on_bytes in each_missing((model.eight_bit,), folder, on_progress):
             self._convert(folder, file, on_bytes)
         return (model.eight_bit,)
 
@@ -149,13 +149,14 @@ class Wheels:
         _accept(partial, folder / file.name, file)
 
 
-def sources(model: Model, hub: str, named: str = "") -> list[tuple[str, Source]]:
+def sources(model: Model, hub: str, named: str = "", bucket: Source | None = None) -> list[tuple[str, Source]]:
     """The sources to try, each with what a person calls it, best first.
 
     Args:
         model: what is wanted.
         hub: base address of the model hub.
         named: a file, folder or URL given by the user, which then is the only source.
+        bucket: the cluster's own models, where there is a cluster.
     """
     if named.startswith(("http://", "https://")):
         # A model of one file has the URL itself, one of several has them below it.
@@ -166,9 +167,10 @@ def sources(model: Model, hub: str, named: str = "") -> list[tuple[str, Source]]
         return [(named, LocalFiles(Path(named).expanduser()))]
     base = f"{hub.rstrip('/')}/{model.repository}/resolve/{model.revision}"
     from_hub = (hub, Server(lambda file: f"{base}/{file.name}", _token(hub, hub)))
-    if not is_carried(model):
-        return [from_hub]
-    return [("the wheels of v2t[models]", Wheels(_wheel_folders(_carried_name(model)))), from_hub]
+    found: list[tuple[str, Source]] = [("the cluster's bucket", bucket)] if bucket else []
+    if is_carried(model):
+        found.append(("the wheels of v2t[models]", Wheels(_wheel_folders(_carried_name(model)))))
+    return [*found, from_hub]
 
 
 def is_carried(model: Model) -> bool:
@@ -204,7 +206,7 @@ def _wheel_folders(name: str) -> tuple[Path, ...]:
     return tuple(folders)
 
 
-def _each(
+def each_missing(
     files: tuple[ModelFile, ...], folder: Path, on_progress: OnProgress
 ) -> Iterator[tuple[ModelFile, Callable[[int], None]]]:
     """The files that do not stand in `folder` yet, each with a function to tell how much of it is there."""
@@ -222,7 +224,8 @@ def _tell(on_progress: OnProgress, before: int, total: int) -> Callable[[int], N
     return lambda done: on_progress(before + done, total)
 
 
-def _copy(pieces: list[Path], target: Path, file: ModelFile, on_bytes: Callable[[int], None]) -> None:
+def copy_pieces(pieces: list[Path], target: Path, file: ModelFile, on_bytes: Callable[[int], None]) -> None:
+    """Join the pieces to the file. Raises ModelCorrupted when that is not what it must be."""
     partial = target.with_name(f"{target.name}.partial")
     _join(pieces, partial, on_bytes)
     _accept(partial, target, file)

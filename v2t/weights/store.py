@@ -18,7 +18,7 @@ from pathlib import Path
 from v2t.domain.errors import DISK_FULL, ModelCorrupted, ModelUnavailable, StorageError, StorageFull, StorageUnwritable
 from v2t.weights.catalogue import GGML, Model, ModelFile, find_model, models
 from v2t.weights.integrity import find_damaged, flush, remember
-from v2t.weights.sources import DEFAULT_HUB, OnProgress, choose_hub, is_carried, sources
+from v2t.weights.sources import DEFAULT_HUB, OnProgress, Source, choose_hub, is_carried, sources
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,13 @@ class ModelStore:
     Args:
         folder: made when the first model is placed.
         hub: base address of the model hub; at its default the environment's `HF_ENDPOINT` comes first.
+        bucket: the cluster's own models, which are taken before any other.
     """
 
-    def __init__(self, folder: Path, hub: str = DEFAULT_HUB) -> None:
+    def __init__(self, folder: Path, hub: str = DEFAULT_HUB, bucket: Source | None = None) -> None:
         self._folder = folder
         self._hub = choose_hub(hub)
+        self._bucket = bucket
 
     def model_path(self, name: str, model_format: str) -> Path | None:
         """What an engine loads, or None when the model is not placed.
@@ -182,7 +184,7 @@ class ModelStore:
                 "free some, or set models.folder to another disk."
             )
         failures = []
-        for label, source in sources(model, self._hub, named):
+        for label, source in sources(model, self._hub, named, self._bucket):
             try:
                 return source.deliver(model, incoming, on_progress)
             except ModelUnavailable as error:

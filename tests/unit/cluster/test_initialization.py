@@ -50,6 +50,14 @@ def test_a_new_inventory_has_everything_and_a_second_time_changes_nothing(tmp_pa
     assert _contents(tmp_path / "new") == before
 
 
+def test_the_machine_that_writes_an_inventory_may_use_the_cluster(tmp_path: Path) -> None:
+    initialize(tmp_path / "near", Wishes(Machine("m2", "127.0.0.1")))
+    initialize(tmp_path / "unknown", Wishes(Machine("m2", "no-such-host.invalid")))
+
+    assert "firewall_clients: [127.0.0.1]\n" in (tmp_path / "near/group_vars/all/main.yml").read_text()
+    assert "firewall_clients: []\n" in (tmp_path / "unknown/group_vars/all/main.yml").read_text()
+
+
 def test_the_operator_is_told_to_keep_the_password_in_another_place(tmp_path: Path) -> None:
     steps = initialize(tmp_path, WISHES)
 
