@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from v2t.cluster.ansible import PlaybookOptions
     from v2t.cluster.inventory import Inventory
     from v2t.cluster.playbook import Ended
+    from v2t.cluster.progress import Outcome, Run
 
 
 def ask(question: str) -> None:
@@ -39,6 +40,7 @@ def run(
     *,
     told_as: Sequence[str],
     changes: bool = True,
+    watch: Callable[[Sequence[Outcome]], object] | None = None,
 ) -> Ended:
     """Run one of v2t's playbooks on an inventory, and show on stderr how it comes along.
 
@@ -49,6 +51,7 @@ def run(
         options: what of it is run, and how.
         told_as: what the operator typed, for the record.
         changes: whether it is meant to change hosts.
+        watch: called with the results of every event, for those who want more than the end.
 
     Raises:
         AnsibleNotInstalled: its program is not there.
@@ -77,23 +80,40 @@ def run(
     before = signal.signal(signal.SIGTERM, _interrupt)  # ends Ansible as Ctrl-C does
     try:
         with open_progress(diff=options.diff, redaction=redaction) as show:
-            return run_playbook(prepared, show)
+
+            def on_change(state: Run, outcomes: Sequence[Outcome]) -> None:
+                show(state, outcomes)
+                if watch:
+                    watch(outcomes)
+
+            return run_playbook(prepared, on_change)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def as_result(ended: Ended, options: PlaybookOptions, data: Mapping[str, Any] | None = None) -> Result:
-    """A run for the operator: what each host did, where the log is, and an error for each host given up."""
+def as_result(
+    ended: Ended, options: PlaybookOptions, data: Mapping[str, Any] | None = None, *, by_role: bool = False
+) -> Result:
+    """A run for the operator: what each host did, where the log is, and an error for each host given up.
+
+    Args:
+        ended: the run.
+        options: how it was run.
+        data: what its JSON says besides.
+        by_role: show how long each role took.
+    """
     found: dict[str, Any] = {
         "check": options.check,
         "changed": ended.changed,
         "seconds": round(ended.seconds, 1),
+        "roles": {role: round(seconds, 1) for role, seconds in ended.roles.items()},
         "hosts": {host: dict(counts) for host, counts in ended.recap.items()},
         "log": str(ended.log),
         **(data or {}),
     }
     said = f"{counted(ended.changed, 'task')} {'would change' if options.check else 'changed'} something"
-    lines = [*_recap(ended.recap), f"{said} in {clock(ended.seconds)}; the log is {ended.log}"]
+    roles = _roles(ended.roles) if by_role else ()
+    lines = [*_recap(ended.recap), *roles, f"{said} in {clock(ended.seconds)}; the log is {ended.log}"]
     errors = errors_of(ended)
     if errors:
         say(f"the log is {ended.log}; the same command goes on where this one ended")
@@ -120,3 +140,9 @@ def _recap(recap: Mapping[str, Mapping[str, int]]) -> Sequence[str]:
     keys = ("ok", "changed", "failures", "unreachable", "skipped")
     rows = [(host, *(str(counts[key]) for key in keys)) for host, counts in sorted(recap.items())]
     return as_table(headings, rows) if rows else ()
+
+
+def _roles(roles: Mapping[str, float]) -> Sequence[str]:
+    """How long each took, the longest first."""
+    rows = [(role, f"{seconds:7.1f}") for role, seconds in sorted(roles.items(), key=lambda entry: -entry[1])]
+    return as_table(("ROLE", "SECONDS"), rows) if rows else ()

@@ -108,7 +108,7 @@ def download_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def redrawn() -> Iterator[Callable[[Sequence[str]], None]]:
     """Lines on stdout that are shown again and again: in their old place at a terminal, else one below the other."""
     if not sys.stdout.isatty() or os.environ.get("TERM", "") == "dumb":
-        yield _print_lines
+        yield print_lines
         return
     from rich.live import Live
     from rich.text import Text
@@ -122,7 +122,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _print_lines(lines: Sequence[str]) -> None:
+def print_lines(lines: Sequence[str]) -> None:
+    """Results that are wanted as they come, such as lines of a log that is followed; on stdout."""
     for line in lines:
         print(line)
     sys.stdout.flush()

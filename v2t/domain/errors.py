@@ -24,7 +24,10 @@ V2TError                     1  failed
 │   ├── JobCancelled            somebody cancelled it
 │   └── JobTerminated           it was ended by force
 ├── DeploymentFailed         1  a host could not be brought to what the playbook says
+├── CommandFailed            1  a command failed on a host; its own exit code where that is known
+├── ClusterUnhealthy         1  something on a host is not as it should be
 ├── ClusterBusy              1  another operator changes the cluster now
+├── CertificateDue           1  a certificate has ended, or soon will
 ├── ConfigurationError       3  settings or installation need a hand
 │   ├── EngineNotInstalled      an optional speech engine is missing
 │   ├── ModelCorrupted          a model file fails its checksum
@@ -185,8 +188,24 @@ class DeploymentFailed(V2TError):
     """A host could not be brought to its state; the log says more, and the same command goes on."""
 
 
+class CommandFailed(V2TError):
+    """A command failed on a host."""
+
+    def __init__(self, message: str = "", exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # of this failure, and not of the class
+
+
+class ClusterUnhealthy(V2TError):
+    """A host of the cluster is not as it should be; `v2t cluster status` and `v2t cluster doctor` say what is wrong."""
+
+
 class ClusterBusy(V2TError):
     """Another operator changes the cluster now; wait until that has ended."""
+
+
+class CertificateDue(V2TError):
+    """A certificate of the cluster has ended or soon will; `v2t cluster certs rotate` makes new ones."""
 
 
 class ConfigurationError(V2TError):
