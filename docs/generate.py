@@ -29,6 +29,8 @@ A value is taken from the first of these that has it:
 5. `/etc/v2t/config.toml`
 6. the default
 
+Where `V2T_CONFIG` names a file, it is read instead of the three, so that several clusters can be told apart.
+
 `v2t config show` tells where each value comes from, `v2t config init` writes a file to start from, and
 `v2t config validate` checks one. An unknown key is an error.
 A secret may be written as `file:/path` or `env:NAME`; it is then read from there when it is used."""

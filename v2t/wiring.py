@@ -106,10 +106,12 @@ def scratch_folder(settings: Settings) -> Path:
 
 
 def open_models(settings: Settings) -> ModelStore:
-    """The model files of this machine."""
+    """The model files of this machine; in a cluster those that are missing come from its bucket."""
+    from v2t.weights.bucket import Bucket
     from v2t.weights.store import ModelStore
 
-    return ModelStore(settings.models.folder, hub=settings.models.hub)
+    bucket = Bucket(lambda: open_bucket_store(settings)) if settings.is_cluster else None
+    return ModelStore(settings.models.folder, hub=settings.models.hub, bucket=bucket)
 
 
 def open_records(settings: Settings) -> LazyJobRecords:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
+from support.deployed import SAMPLE, V2T, place, transcribe, words
 from support.lab import Lab
 from support.operator import Operator
 
 pytestmark = pytest.mark.cluster
 
-_SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.wav"
-_V2T = "/opt/v2t/application/current/bin/v2t"
 _OUR_UNITS = {
     "m2": ("v2t-minio@1", "v2t-minio@2", "v2t-minio@3", "v2t-temporal", "v2t-temporal-ui"),
     "m4-1": ("v2t-worker@1",),
     "m4-2": ("v2t-worker@1",),
 }
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+", text.lower())
 
 
 def changed_hosts(said: dict[str, object]) -> dict[str, int]:
@@ -32,18 +25,14 @@ def changed_hosts(said: dict[str, object]) -> dict[str, int]:
 
 def test_a_deployed_cluster_can_transcribe(cluster: Lab) -> None:
     host = cluster.host("m4-1")
-    health = host.run(f"sudo -u v2t {_V2T} health")
+    health = host.run(f"{V2T} health")
     assert health.code == 0, health.output
 
 
 def test_speech_is_heard_by_the_cluster(cluster: Lab) -> None:
     host = cluster.host("m4-1")
-    send = host.ssh_command("install -m 644 /dev/stdin /tmp/jfk.wav")
-    with _SAMPLE.open("rb") as content:
-        subprocess.run(send, stdin=content, check=True)
-    heard = host.run(f"sudo -u v2t {_V2T} transcribe /tmp/jfk.wav --quiet")
-    assert heard.code == 0, heard.output
-    assert words(heard.output) == words(_SAMPLE.with_suffix(".txt").read_text())
+    place(host, [SAMPLE], "/var/tmp/sample")
+    assert words(transcribe(host, "/var/tmp/sample/jfk.wav")) == words(SAMPLE.with_suffix(".txt").read_text())
 
 
 def test_a_second_deployment_changes_nothing(cluster: Lab, operator: Operator) -> None:

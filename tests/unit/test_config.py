@@ -77,6 +77,26 @@ def test_the_system_file_is_read_last() -> None:
     assert config.settings_files()[-1] == Path("/etc/v2t/config.toml")
 
 
+def test_a_file_named_by_the_environment_is_read_instead_of_all_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = write(home / "lab.toml", "[engine]\nslots = 1")
+    write(home / ".config/v2t/config.toml", "[engine]\nslots = 2\nthreads = 2")
+    write(Path("v2t.toml"), "[engine]\nslots = 3")
+    monkeypatch.setenv("V2T_CONFIG", "~/lab.toml")
+
+    settings = load_settings()
+
+    assert (settings.engine.slots, settings.engine.threads) == (1, 1)
+    assert settings.source_of("engine.slots") == f"file {named}"
+
+
+def test_a_file_named_by_the_environment_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2T_CONFIG", "/nowhere/lab.toml")
+    with pytest.raises(ConfigurationError, match=r"V2T_CONFIG names /nowhere/lab\.toml"):
+        load_settings()
+
+
 def test_a_tilde_is_the_home_folder(home: Path) -> None:
     write(Path("v2t.toml"), "[models]\nfolder = '~/speech models'")
     assert load_settings().models.folder == home / "speech models"

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from v2t.cli.cluster_backup import group as backup
+from v2t.cli.cluster_certs import group as certs
 from v2t.cli.cluster_deploy import command as deploy
+from v2t.cli.cluster_destroy import command as destroy
+from v2t.cli.cluster_doctor import command as doctor
 from v2t.cli.cluster_init import command as init
+from v2t.cli.cluster_logs import command as logs
+from v2t.cli.cluster_node import group as node
 from v2t.cli.cluster_options import of_architecture, of_folder
+from v2t.cli.cluster_plan import command as plan
+from v2t.cli.cluster_secrets import group as secrets
+from v2t.cli.cluster_ssh import execute, ssh
+from v2t.cli.cluster_status import command as status
+from v2t.cli.cluster_upgrade import rollback, upgrade
 from v2t.cli.cluster_validate import command as validate
 from v2t.cli.output import Result, as_table, returns_result, say
 from v2t.cli.prepare import command as prepare
@@ -31,6 +42,19 @@ def group() -> None:
 group.add_command(init)
 group.add_command(validate)
 group.add_command(deploy)
+group.add_command(backup)
+group.add_command(certs)
+group.add_command(secrets)
+group.add_command(doctor)
+group.add_command(plan)
+group.add_command(status)
+group.add_command(logs)
+group.add_command(ssh)
+group.add_command(execute)
+group.add_command(node)
+group.add_command(upgrade)
+group.add_command(rollback)
+group.add_command(destroy)
 group.add_command(prepare)
 group.add_command(scale)
 

@@ -17,6 +17,7 @@ from v2t.domain.errors import AnsibleNotInstalled
 _TUNABLE = {
     "ANSIBLE_FORKS": ("defaults", "forks", "20"),
     "ANSIBLE_PYTHON_INTERPRETER": ("defaults", "interpreter_python", "auto_silent"),
+    "ANSIBLE_SSH_ARGS": ("ssh_connection", "ssh_args", "-o ControlMaster=auto -o ControlPersist=120s"),
     "ANSIBLE_TIMEOUT": ("defaults", "timeout", "20"),
     "ANSIBLE_PIPELINING": ("connection", "pipelining", "True"),
 }

@@ -96,7 +96,7 @@ def add_machines(text: str, control: Machine | None, workers: Sequence[Machine])
         UsageError: a host stands there with another address, or the control host is not one of it.
         InventoryInvalid: the file is not one that lines can be added to.
     """
-    document = _load(text)
+    document = load_hosts(text)
     hosts = document["v2t"]["hosts"]
     there = {str(name): str((values or {}).get("ansible_host", name)) for name, values in hosts.items()}
     named = (*((control,) if control else ()), *workers)
@@ -119,7 +119,12 @@ def _expect_distinct(addresses: Mapping[str, str], machines: Sequence[Machine], 
             raise UsageError(f"{machine.name} and {other} have the same address {machine.address}")
 
 
-def _load(text: str) -> dict[str, Any]:
+def load_hosts(text: str) -> dict[str, Any]:
+    """What a `hosts.yml` says.
+
+    Raises:
+        InventoryInvalid: it is not as v2t writes it.
+    """
     try:
         document = load_yaml(text)
         document["v2t"]["hosts"].items()
@@ -127,7 +132,7 @@ def _load(text: str) -> dict[str, Any]:
     except (NotYaml, KeyError, TypeError, AttributeError) as error:
         raise InventoryInvalid(
             "hosts.yml is not as `v2t cluster init` writes it, with v2t.hosts and v2t.children.workers.hosts; "
-            "add hosts there by hand"
+            "change it by hand"
         ) from error
     return dict(document)
 
@@ -169,12 +174,13 @@ def _end_of(root: yaml.Node, path: Sequence[str]) -> tuple[int, int]:
     for name in path:
         key, node = next(pair for pair in node.value if pair[0].value == name)
     if isinstance(node.value, list) and node.value:
-        return _last_line(node), node.value[0][0].start_mark.column
+        return last_line(node), node.value[0][0].start_mark.column
     return key.start_mark.line, key.start_mark.column + 2
 
 
-def _last_line(node: yaml.Node) -> int:
+def last_line(node: yaml.Node) -> int:
+    """Where a value ends, counted from 0."""
     if isinstance(node.value, list) and node.value and not node.flow_style:  # type: ignore[attr-defined]  # collections
         last = node.value[-1]
-        return max(part.start_mark.line if part is not last[-1] else _last_line(part) for part in last)
+        return max(part.start_mark.line if part is not last[-1] else last_line(part) for part in last)
     return int(node.end_mark.line)

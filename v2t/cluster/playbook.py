@@ -54,6 +54,8 @@ class Ended:
     """What Ansible said where it failed before or without any host."""
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Host → what the playbook found there."""
+    roles: Mapping[str, float] = field(default_factory=dict)
+    """Role → the seconds it took; what belongs to none goes by its play."""
 
     @property
     def changed(self) -> int:
@@ -126,6 +128,7 @@ def _follow(run: PlaybookRun, on_change: OnChange, file: IO[str], locks: Sequenc
         failures,
         complaint(said) if failed_otherwise else "",
         state.told,
+        state.seconds,
     )
 
 

@@ -67,6 +67,8 @@ class Run:
 
     role: str = ""
     task: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Role → how long it took, on all hosts and in all its turns."""
     open: dict[str, RoleOnHost] = field(default_factory=dict)
     """Host → what the present role does there."""
     done: list[RoleOnHost] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Run:
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Host → what the playbook found there: the data of its `set_stats` with `per_host`; empty until the end."""
     _task_began_at: float = 0.0
+    _at: float = 0.0
     _play: str = ""
     _last_failures: dict[str, Failure] = field(default_factory=dict)
 
@@ -83,6 +86,9 @@ class Run:
         event = _parse(line)
         if event is None:
             return None
+        if self.role:
+            self.seconds[self.role] = self.seconds.get(self.role, 0.0) + now - self._at
+        self._at = now
         name = event["_event"]
         if name == "v2_playbook_on_play_start":
             self._play = event["play"]["name"]

@@ -70,6 +70,20 @@ def test_a_deployment_is_told_role_by_role_and_its_json_has_the_recap(folder: Pa
     assert (data["changed"], data["check"], data["hosts"]["a"]["ok"]) == (1, False, 1)
     assert Path(data["log"]).parent == folder / "log"
     assert "all on a: 1 ok, 1 changed" in outcome.stderr
+    assert set(data["roles"]) == {"all"}
+
+
+def test_the_slowest_role_is_shown_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Ended(0, Path("/log"), 61.0, {}, [], roles={"redis": 4.04, "worker": 31.25})
+    monkeypatch.setattr(playbook, "run_playbook", lambda _run, _on_change: ended)
+
+    outcome = CliRunner().invoke(group, ["deploy", "--yes"])
+
+    assert [line.split() for line in outcome.stdout.splitlines()[:3]] == [
+        ["ROLE", "SECONDS"],
+        ["worker", "31.2"],
+        ["redis", "4.0"],
+    ]
 
 
 def test_without_a_terminal_a_change_must_be_meant(folder: Path) -> None:

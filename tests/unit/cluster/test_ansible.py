@@ -65,6 +65,7 @@ def test_the_environment_is_the_callers_and_what_the_run_relies_on() -> None:
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_SHOW_CUSTOM_STATS": "True",
         "ANSIBLE_ROLES_PATH": "/share/roles",
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=120s",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
         "ANSIBLE_TIMEOUT": "20",
         "ANSIBLE_VAULT_PASSWORD_FILE": "/i/password",

@@ -41,6 +41,15 @@ def test_a_role_on_a_host_is_done_when_another_role_begins() -> None:
     assert (run.role, run.task) == ("minio", "Install it")
 
 
+def test_a_role_takes_all_the_time_until_another_begins_in_all_its_turns() -> None:
+    run = Run()
+    for now, name in enumerate(["redis : Install it", "pki : Sign it", "redis : Start it", "redis : Wait for it"]):
+        run.feed(_start(name), float(now))
+    run.feed(_stats(m2={"ok": 4}), 10.0)
+
+    assert run.seconds == {"redis": 1.0 + 8.0, "pki": 1.0}
+
+
 def test_tasks_outside_a_role_go_by_their_play() -> None:
     run = Run()
     run.feed(json.dumps({"_event": "v2_playbook_on_play_start", "play": {"name": "Make the authority"}}), 0.0)

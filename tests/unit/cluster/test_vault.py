@@ -69,3 +69,21 @@ def test_the_named_password_comes_before_the_inventorys_own_and_must_be_there(tm
     assert vault.find_password(tmp_path, named) == named
     assert vault.find_password(tmp_path) == own
     assert vault.find_password(tmp_path / "elsewhere") is None
+
+
+def test_secrets_are_exchanged_in_their_lines_and_the_rest_stays_as_it_is() -> None:
+    text = "---\n# ours\nvault_a: \"old\"  # since May\nvault_ab: 'kept'\nvault_b: plain old\nvault_c: 'c'\n"
+
+    changed = vault.exchange(text, {"vault_a": "new-a", "vault_b": "new-b", "vault_c": "new-c"})
+
+    assert changed == (
+        '---\n# ours\nvault_a: "new-a"  # since May\nvault_ab: \'kept\'\nvault_b: "new-b"\nvault_c: "new-c"\n'
+    )
+
+
+@pytest.mark.parametrize("text", ["vault_b: x\n", "vault_a: |\n  old\n", "{vault_a: old}\n", "vault_a: &x old\n"])
+def test_a_secret_that_cannot_be_exchanged_by_itself_is_left_to_the_operator(text: str) -> None:
+    with pytest.raises(InventoryInvalid, match="write each secret there") as refused:
+        vault.exchange(text, {"vault_a": "new"})
+
+    assert "old" not in refused.value.message

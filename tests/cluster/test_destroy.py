@@ -1,0 +1,63 @@
+"""The end of a cluster. First the data stay, and a new deployment finds them; then all goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from support.cleanliness import traces
+from support.lab import Lab
+from support.lab.control import Host
+from support.operator import Operator
+
+pytestmark = pytest.mark.cluster
+
+_SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.wav"
+_V2T = "sudo -u v2t /opt/v2t/application/current/bin/v2t"
+_OF_DATA = ("account v2t-", "group v2t-", "folder /var/lib/v2t")
+
+
+def hosts_of(operator: Operator) -> list[str]:
+    return sorted(yaml.safe_load((operator.inventory / "hosts.yml").read_text())["v2t"]["hosts"])
+
+
+def jobs_of(host: Host) -> list[str]:
+    listed = json.loads(host.read(f"{_V2T} jobs list --json"))["data"]["jobs"]
+    return sorted(job["job_id"] for job in listed)
+
+
+def test_a_cluster_that_was_not_named_is_not_destroyed(cluster: Lab, operator: Operator) -> None:
+    assert operator.on_inventory("destroy")["exit_code"] == 2
+    assert operator.on_inventory("destroy", "--yes-destroy", "another")["exit_code"] == 2
+    assert cluster.host("m2").read("systemctl is-active v2t-temporal") == "active"
+
+
+def test_a_destroyed_cluster_leaves_only_its_data_and_comes_back_with_them(cluster: Lab, operator: Operator) -> None:
+    host = cluster.host("m4-1")
+    with _SAMPLE.open("rb") as content:
+        subprocess.run(host.ssh_command("install -m 644 /dev/stdin /tmp/jfk.wav"), stdin=content, check=True)
+    heard = host.read(f"{_V2T} transcribe /tmp/jfk.wav --quiet")
+    jobs = jobs_of(host)
+    assert jobs
+
+    said = operator.on_inventory("destroy", "--yes-destroy", "v2t")
+    assert said["exit_code"] == 0, said["errors"]
+    assert "/var/lib/v2t/minio" in said["data"]["kept"]["m2"]
+    for name in hosts_of(operator):
+        assert [trace for trace in traces(cluster.host(name)) if not trace.startswith(_OF_DATA)] == []
+    assert traces(host) == []
+
+    operator.deploy()
+    assert jobs_of(host) == jobs
+    assert host.read(f"{_V2T} transcribe /tmp/jfk.wav --quiet") == heard
+
+
+def test_destroyed_with_its_data_nothing_is_left_anywhere(cluster: Lab, operator: Operator) -> None:
+    said = operator.on_inventory("destroy", "--delete-data", "--yes-destroy", "v2t")
+
+    assert said["exit_code"] == 0, said["errors"]
+    for name in hosts_of(operator):
+        assert traces(cluster.host(name)) == []

@@ -1,0 +1,81 @@
+"""v2t as it runs on a host of a deployed cluster."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from support.lab.control import Host
+from support.processes import wait_for
+from support.recordings import SAMPLE_RATE, decode, write_wav
+
+V2T = "sudo -u v2t /opt/v2t/application/current/bin/v2t"
+SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.wav"
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def make_clips(folder: Path, count: int, name: str) -> list[Path]:
+    """Recordings of the same words, each of another content: what leads up to them is a little longer each time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    speech = decode(SAMPLE)
+    clips = []
+    for number in range(count):
+        lead = np.full(SAMPLE_RATE // 10 + number, sum(name.encode()) % 7 + 1, np.int16)
+        clips.append(write_wav(folder / f"{name}-{number:02}.wav", np.concatenate([lead, speech])))
+    return clips
+
+
+def place(host: Host, files: Sequence[Path], folder: str) -> None:
+    """Copy files into a folder of the host that v2t's account reads."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for file in files:
+            archive.add(file, file.name)
+    unpack = f"mkdir --parents {folder} && tar --extract --no-same-owner --directory {folder}; chmod -R a+rX {folder}"
+    subprocess.run(host.ssh_command(unpack), input=packed.getvalue(), check=True)
+
+
+def begin_batch(host: Host, folder: str) -> subprocess.Popen[str]:
+    """Send all recordings of a folder as one batch, and follow it."""
+    command = f"{V2T} batch {folder} --language en --json"
+    return subprocess.Popen(
+        host.ssh_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def end_batch(running: subprocess.Popen[str], seconds: float = 600.0) -> dict[str, Any]:
+    """Wait for a batch that must come to its end; what it said."""
+    stdout, stderr = running.communicate(timeout=seconds)
+    assert running.returncode == 0, stdout[-2000:] + stderr[-2000:]
+    data: dict[str, Any] = json.loads(stdout)["data"]
+    return data
+
+
+def transcribe(host: Host, file: str) -> str:
+    """The text of a recording that lies on the host."""
+    heard = host.run(f"{V2T} transcribe {file} --quiet")
+    assert heard.code == 0, heard.output
+    return heard.output
+
+
+def chunks_done(host: Host, port: int = 8081) -> int:
+    """How many chunks a worker has transcribed since it started."""
+    page = host.read(f"curl --silent --fail http://127.0.0.1:{port}/metrics")
+    counts = re.findall(r'^v2t_transcriptions_total\{.*outcome="completed".*\} ([0-9.]+)$', page, re.MULTILINE)
+    return round(sum(map(float, counts)))
+
+
+def wait_healthy(host: Host, seconds: float = 240.0) -> None:
+    """Wait until the cluster, as the host sees it, can transcribe."""
+    wait_for(lambda: host.run(f"{V2T} health").code == 0, f"{host.name} sees a healthy cluster", seconds)
