@@ -35,7 +35,7 @@ def server_environment(*, busy: bool) -> dict[str, str]:
     """Its variables.
 
     Args:
-        busy: many files are coming. It handles a third more of them a second when it may let garbage lie, which takes
+        busy: many files are coming. It handles more of them a second when it may let garbage lie, which takes
             up to 90 MB; with a single file it mostly waits.
     """
     return {
