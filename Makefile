@@ -20,7 +20,7 @@ CHECKS := check-format check-rules check-types check-layers check-yaml check-rol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos cluster-test durability bench bench-cluster docs lock build clean
+.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos cluster-test molecule durability bench bench-cluster docs lock build clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -85,6 +85,9 @@ chaos: $(DEV) ## Break the servers, workers and disks in the middle of real work
 
 cluster-test: $(DEV) ## Boot bare hosts, make a cluster of them, and look at it
 	$(BIN)/pytest -m cluster $(CLUSTER)
+
+molecule: $(DEV) ## Try single roles on hosts of their own
+	cd tests && PATH=$(CURDIR)/$(BIN):$$PATH molecule --base-config molecule/shared/config.yml test --all
 
 durability: $(DEV) ## Kill real processes in the middle of real work, and look at the result
 	$(BIN)/pytest -m durability
