@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 from support.cleanliness import traces
+from support.deployed import SAMPLE, V2T, place, transcribe
 from support.lab import Lab
 from support.lab.control import Host
 from support.operator import Operator
 
 pytestmark = pytest.mark.cluster
 
-_SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.wav"
-_V2T = "sudo -u v2t /opt/v2t/application/current/bin/v2t"
 _OF_DATA = ("account v2t-", "group v2t-", "folder /var/lib/v2t")
 
 
@@ -25,7 +22,7 @@ def hosts_of(operator: Operator) -> list[str]:
 
 
 def jobs_of(host: Host) -> list[str]:
-    listed = json.loads(host.read(f"{_V2T} jobs list --json"))["data"]["jobs"]
+    listed = json.loads(host.read(f"{V2T} jobs list --json"))["data"]["jobs"]
     return sorted(job["job_id"] for job in listed)
 
 
@@ -37,9 +34,8 @@ def test_a_cluster_that_was_not_named_is_not_destroyed(cluster: Lab, operator: O
 
 def test_a_destroyed_cluster_leaves_only_its_data_and_comes_back_with_them(cluster: Lab, operator: Operator) -> None:
     host = cluster.host("m4-1")
-    with _SAMPLE.open("rb") as content:
-        subprocess.run(host.ssh_command("install -m 644 /dev/stdin /tmp/jfk.wav"), stdin=content, check=True)
-    heard = host.read(f"{_V2T} transcribe /tmp/jfk.wav --quiet")
+    place(host, [SAMPLE], "/var/tmp/kept")
+    heard = transcribe(host, "/var/tmp/kept/jfk.wav")
     jobs = jobs_of(host)
     assert jobs
 
@@ -52,7 +48,7 @@ def test_a_destroyed_cluster_leaves_only_its_data_and_comes_back_with_them(clust
 
     operator.deploy()
     assert jobs_of(host) == jobs
-    assert host.read(f"{_V2T} transcribe /tmp/jfk.wav --quiet") == heard
+    assert transcribe(host, "/var/tmp/kept/jfk.wav") == heard
 
 
 def test_destroyed_with_its_data_nothing_is_left_anywhere(cluster: Lab, operator: Operator) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,38 +14,26 @@ from typing import Any
 import pytest
 import yaml
 from support.cleanliness import traces
+from support.deployed import V2T, make_clips, place
 from support.lab import Lab
 from support.lab.control import Host
 from support.operator import Operator
-from support.recordings import decode, write_wav
 
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
-V2T = "/opt/v2t/application/current/bin/v2t"
-CLIP_SECONDS = 12
 
 
 def send_recordings(host: Host, folder: Path, name: str, count: int) -> str:
     """Put so many recordings, no two alike and none known to the cluster, on a host; their folder there."""
-    samples = decode(ROOT / "samples" / "austen.flac")
-    shift = sum(map(ord, name)) % 400
-    files = folder / name
-    files.mkdir(parents=True)
-    for number in range(count):
-        start = (number * 1600 + shift * 37) % max(1, len(samples) - CLIP_SECONDS * 16_000)
-        write_wav(files / f"talk{number:02d}.wav", samples[start : start + CLIP_SECONDS * 16_000])
-    with tarfile.open(folder / f"{name}.tar", "w") as archive:
-        archive.add(files, name)
-    with (folder / f"{name}.tar").open("rb") as content:
-        subprocess.run(host.ssh_command("tar -C /tmp -xf - --no-same-permissions"), stdin=content, check=True)
-    return f"/tmp/{name}"
+    place(host, make_clips(folder, count, name), f"/var/tmp/{name}")
+    return f"/var/tmp/{name}"
 
 
 @contextmanager
 def batch_under_way(host: Host, folder: str) -> Iterator[subprocess.Popen[str]]:
     """A batch of that folder; the body begins when files are at work."""
-    command = f"sudo -u v2t {V2T} batch {folder} --json; code=$?; date +%s > {folder}.ended; exit $code"
+    command = f"{V2T} batch {folder} --json; code=$?; date +%s > {folder}.ended; exit $code"
     batch = subprocess.Popen(host.ssh_command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         until_at_work(host)
@@ -116,7 +103,7 @@ def test_a_bare_host_becomes_a_worker_that_the_others_know(cluster: Lab, operato
     assert hosts_of(operator)["m4-3"]["ansible_host"] == spare.address
     assert spare.read("systemctl is-active v2t-worker@1") == "active"
     assert spare.address in cluster.host("m4-1").read("getent hosts m4-3")
-    health = spare.run(f"sudo -u v2t {V2T} health --json")
+    health = spare.run(f"{V2T} health --json")
     assert health.code == 0, health.output
     assert "m4-3" in health.output
 

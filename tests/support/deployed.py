@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ def words(text: str) -> list[str]:
 def make_clips(folder: Path, count: int, name: str) -> list[Path]:
     """Recordings of the same words, each of another content: what leads up to them is a little longer each time."""
     folder.mkdir(parents=True, exist_ok=True)
-    speech = decode(SAMPLE)
+    speech, begins_at = decode(SAMPLE), zlib.crc32(name.encode()) % SAMPLE_RATE
     clips = []
     for number in range(count):
-        lead = np.full(SAMPLE_RATE // 10 + number, sum(name.encode()) % 7 + 1, np.int16)
+        lead = np.zeros(begins_at + number, np.int16)
         clips.append(write_wav(folder / f"{name}-{number:02}.wav", np.concatenate([lead, speech])))
     return clips
 
