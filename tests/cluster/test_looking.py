@@ -151,7 +151,8 @@ def test_logs_of_all_workers_come_in_one_order_with_the_host_before_each_line(cl
     assert code == 0, err
     lines = out.splitlines()
     assert {line.split()[0] for line in lines} == {"m4-1", "m4-2"}
-    stamps = [line.split()[2] for line in lines if line.split()[2].startswith("20")]
+    # To the second: a journal itself has lines of the same moment in another order than their stamps.
+    stamps = [line.split()[2][:19] for line in lines if line.split()[2].startswith("20")]
     assert stamps == sorted(stamps)
     assert len(stamps) > 2
 
