@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ _GLIBC_MINORS = range(35, 16, -1)
 """Ubuntu 22.04 has glibc 2.35, the oldest of the hosts; wheels name the version that they need at least (PEP 600)."""
 
 _DIGEST_CHARACTERS = 12
+_KEPT_WHEELS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +130,27 @@ def _pack(archive: Path, requirements: str, command: Sequence[str]) -> None:
 
 
 def _own_wheel(place: Path) -> Path:
-    """v2t's wheel: built where this is a checkout, from the package index where it was installed from there."""
+    """v2t's wheel: built where this is a checkout, from the package index where it was installed from there.
+
+    Each content lies in a folder of its own: another v2t on this machine may deploy at the same time.
+    """
     with tempfile.TemporaryDirectory(dir=place) as work:
+        draft = Path(work) / "built"
+        draft.mkdir()
         project = shipped("pyproject.toml")  # which no wheel carries
         if project.is_file():
-            _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", work], "v2t's wheel", project.parent)
+            command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(draft)]
+            _run(command, "v2t's wheel", project.parent)
         else:
-            _run(pip_download(f"--dest={work}", f"v2t=={importlib.metadata.version('v2t')}"), "v2t's wheel")
-        (built,) = Path(work).glob("v2t-*.whl")
-        wheel = place / built.name
-        if not wheel.exists() or wheel.read_bytes() != built.read_bytes():
-            shutil.copyfile(built, f"{wheel}.draft")
-            Path(f"{wheel}.draft").rename(wheel)
-    return wheel
+            _run(pip_download(f"--dest={draft}", f"v2t=={importlib.metadata.version('v2t')}"), "v2t's wheel")
+        (built,) = draft.glob("v2t-*.whl")
+        folder = place / f"v2t-{_short(built.read_bytes())}"
+        with suppress(OSError):  # it is there already
+            draft.rename(folder)
+    os.utime(folder)
+    for outdated in sorted(place.glob("v2t-*/"), key=lambda path: path.stat().st_mtime)[:-_KEPT_WHEELS]:
+        shutil.rmtree(outdated, ignore_errors=True)
+    return folder / built.name
 
 
 def _run(command: Sequence[str], what: str, folder: Path | None = None) -> None:

@@ -107,7 +107,9 @@ def test_other_code_is_another_release(tmp_path: Path, monkeypatch: pytest.Monke
         Path(command[-1], "v2t-0.1.0-py3-none-any.whl").write_bytes(b"v2t, changed")
 
     monkeypatch.setattr(wheelhouse, "_run", build)
-    assert gather_wheels(tmp_path, "amd64", "3.11", lambda _step: None).release != first.release
+    second = gather_wheels(tmp_path, "amd64", "3.11", lambda _step: None)
+    assert second.release != first.release
+    assert (first.wheel.read_bytes(), second.wheel.read_bytes()) == (b"v2t", b"v2t, changed")
 
 
 def test_a_download_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
