@@ -151,8 +151,8 @@ def failure_message(details: Mapping[str, Any]) -> str:
         return f"{failure_message(items[0])} (item {label})"
     text = str(details.get("msg", "")).strip().removeprefix("Task failed: ")
     if text not in _SAYS_NOTHING and not text.startswith("MODULE FAILURE"):
-        unpacking = _last_line(details.get("extract_results", {}), "err")  # of ansible.builtin.unarchive
-        return " ".join(f"{text}: {unpacking}".split()) if unpacking else " ".join(text.split())
+        unpacking = str(details.get("extract_results", {}).get("err", "")).strip()  # of ansible.builtin.unarchive
+        return " ".join(f"{text}: {unpacking.splitlines()[0]}".split()) if unpacking else " ".join(text.split())
     said = _last_line(details, "stderr") or _last_line(details, "module_stderr") or _last_line(details, "stdout")
     code = f"exit code {details['rc']}" if "rc" in details else text or "it failed"
     return f"{said} ({code})" if said else code
