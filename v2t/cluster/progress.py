@@ -151,11 +151,17 @@ def failure_message(details: Mapping[str, Any]) -> str:
         return f"{failure_message(items[0])} (item {label})"
     text = str(details.get("msg", "")).strip().removeprefix("Task failed: ")
     if text not in _SAYS_NOTHING and not text.startswith("MODULE FAILURE"):
-        unpacking = str(details.get("extract_results", {}).get("err", "")).strip()  # of ansible.builtin.unarchive
-        return " ".join(f"{text}: {unpacking.splitlines()[0]}".split()) if unpacking else " ".join(text.split())
+        unpacking = _unpacking(str(details.get("extract_results", {}).get("err", "")))
+        return " ".join(f"{text}: {unpacking}".split()) if unpacking else " ".join(text.split())
     said = _last_line(details, "stderr") or _last_line(details, "module_stderr") or _last_line(details, "stdout")
     code = f"exit code {details['rc']}" if "rc" in details else text or "it failed"
     return f"{said} ({code})" if said else code
+
+
+def _unpacking(said: str) -> str:
+    """What tar says is wrong: its first line, but on a full disk that is of the file that no longer fitted."""
+    lines = said.strip().splitlines()
+    return next((line for line in lines if "No space left" in line), lines[0] if lines else "")
 
 
 def _last_line(details: Mapping[str, Any], key: str) -> str:

@@ -88,7 +88,8 @@ def test_what_is_not_an_event_changes_nothing(line: str) -> None:
         ({"msg": "MODULE FAILURE: see", "module_stderr": "a\nKeyError: 1\n", "rc": 1}, "KeyError: 1 (exit code 1)"),
         ({"censored": "hidden", "msg": "x"}, "it failed, and its output is hidden because it holds secrets"),
         ({"msg": "x", "results": [{"item": 1}, {"item": 2, "failed": True, "msg": "bad"}]}, "bad (item 2)"),
-        ({"msg": "no way", "extract_results": {"err": "tar: disk full\ntar: exiting\n"}}, "no way: tar: disk full"),
+        ({"msg": "no way", "extract_results": {"err": "tar: x: No such\ntar: exiting\n"}}, "no way: tar: x: No such"),
+        ({"msg": "no", "extract_results": {"err": "tar: Wrote 1\ntar: x: No space left"}}, "no: tar: x: No space left"),
         ({}, "it failed"),
     ],
 )  # fmt: skip
