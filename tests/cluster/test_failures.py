@@ -33,9 +33,9 @@ def test_a_batch_is_shared_among_all_workers(cluster: Lab, tmp_path: Path) -> No
     before = [chunks_done(worker) for worker in workers]
     place(workers[0], make_clips(tmp_path, 16, "shared"), "/var/tmp/shared")
 
-    totals = end_batch(begin_batch(workers[0], "/var/tmp/shared"))["totals"]
+    report = end_batch(begin_batch(workers[0], "/var/tmp/shared"))
 
-    assert totals["completed"] == 16, totals
+    assert report["completed"] == 16, report
     done = [chunks_done(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
     assert sum(done) == 16
     assert min(done) > 0, done
@@ -62,11 +62,11 @@ def test_a_batch_finishes_although_a_worker_loses_its_power(cluster: Lab, tmp_pa
 
     lost.kill()
     try:
-        totals = end_batch(batch)["totals"]
+        report = end_batch(batch)
     finally:
         lost.start()
 
-    assert totals["completed"] == 24, totals
+    assert report["completed"] == 24, report
     wait_healthy(lost)
 
 

@@ -73,7 +73,7 @@ def transcribe(host: Host, file: str) -> str:
 def chunks_done(host: Host, port: int = 8081) -> int:
     """How many chunks a worker has transcribed since it started."""
     page = host.read(f"curl --silent --fail http://127.0.0.1:{port}/metrics")
-    counts = re.findall(r'^v2t_transcriptions_total\{.*outcome="completed".*\} ([0-9.]+)$', page, re.MULTILINE)
+    counts = re.findall(r'^v2t_transcriptions_total\{.*outcome="ok".*\} ([0-9.]+)$', page, re.MULTILINE)
     return round(sum(map(float, counts)))
 
 
