@@ -164,7 +164,7 @@ def test_a_host_with_servers_is_not_removed(cluster: Lab, operator: Operator) ->
 
 def test_an_upgrade_under_work_loses_nothing(cluster: Lab, operator: Operator, newer: Operator, tmp_path: Path) -> None:
     workers = [cluster.host("m4-1"), cluster.host("m4-3")]
-    files = send_recordings(workers[0], tmp_path, "upgrade", 60)
+    files = send_recordings(workers[0], tmp_path, "upgrade", 240)
     releases, starts = [release_of(host) for host in workers], [started(host) for host in workers]
     listed = newer.on_inventory("upgrade", "--check")["data"]["changes"]
     assert {(one["host"], one["program"]) for one in listed} >= {("m4-1", "v2t"), ("m4-3", "v2t")}
@@ -177,7 +177,7 @@ def test_an_upgrade_under_work_loses_nothing(cluster: Lab, operator: Operator, n
         assert upgrade.returncode == 0, stdout + stderr
         report = completed(batch)
 
-    assert report["data"]["completed"] == 60, report
+    assert report["data"]["completed"] == 240, report
     ended_at = int(workers[0].read(f"cat {files}.ended"))
     restarted = 'date +%s -d "$(systemctl show --property=ExecMainStartTimestamp --value v2t-worker@1)"'
     assert all(int(host.read(restarted)) < ended_at for host in workers), "the batch ended before the restarts"
