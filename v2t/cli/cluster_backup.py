@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from v2t.cli.cluster_backup_here import group as here
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import ask, errors_of, run
 from v2t.cli.output import Result, as_table, counted, returns_result, say
 from v2t.domain.errors import V2TError, from_wire
@@ -51,9 +51,7 @@ def create(named: Path | None, password: Path | None, target: Path | None) -> Re
       v2t cluster backup create
       v2t cluster backup create --to /mnt/archive/v2t
     """
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     ended, data, errors_there = _play(inventory, found, "create", "")
     if errors_there:
         return Result(data=data, errors=errors_there)
@@ -77,9 +75,7 @@ def list_(named: Path | None, password: Path | None) -> Result:
     Examples:
       v2t cluster backup list
     """
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     _, data, errors_there = _play(inventory, found, "list", "", changes=False)
     rows = [
         (
@@ -107,9 +103,7 @@ def verify(name: str, named: Path | None, password: Path | None) -> Result:
       v2t cluster backup verify
       v2t cluster backup verify 2026-11-26T013000Z
     """
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     _, data, errors_there = _play(inventory, found, "verify", name, changes=False)
     lines = [] if errors_there else [f"{data['backup']['name']} is whole: {_contents(data['backup'])}"]
     return Result(data=data, lines=lines, errors=errors_there)
@@ -134,9 +128,7 @@ def restore(name: str, named: Path | None, password: Path | None, source: Path |
       v2t cluster backup restore 2026-11-26T013000Z --yes
       v2t cluster backup restore --from /mnt/archive/v2t
     """
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     if not yes:
         ask(f"Replace the databases of {inventory.folder} by those of the backup {name}?")
     if source:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, ask, errors_of, run
 from v2t.cli.output import Result, as_table, returns_result
-from v2t.domain.errors import InventoryInvalid, UsageError
+from v2t.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from v2t.cluster.certificates import Certificate
-    from v2t.cluster.inventory import Inventory
 
 
 @click.group("certs")
@@ -40,9 +39,7 @@ def status(named: Path | None, password: Path | None) -> Result:
     from v2t.cluster import certificates
     from v2t.cluster.ansible import PlaybookOptions
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return _invalid(inventory, errors)
+    inventory, found = usable_inventory(named, password)
     told_as = ("v2t", "cluster", "certs", "status")
     ended = run(inventory, found, "certificates", PlaybookOptions(), told_as=told_as, changes=False)
     there = [*certificates.read_local(ended.told), *certificates.parse_told(ended.told)]
@@ -79,9 +76,7 @@ def rotate(named: Path | None, password: Path | None, host: str, names: tuple[st
     from v2t.cluster.ansible import PlaybookOptions
     from v2t.cluster.certificates import ALL, renewed
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return _invalid(inventory, errors)
+    inventory, found = usable_inventory(named, password)
     if not yes:
         what = ", ".join(names) or "all certificates"
         ask(f"Make new keys for {what} of {host or 'all hosts'}, of {inventory.folder}?")
@@ -102,10 +97,6 @@ def rotate(named: Path | None, password: Path | None, host: str, names: tuple[st
 
 def _named(names: Sequence[str]) -> Sequence[str]:
     return [f"--name={name}" for name in names]
-
-
-def _invalid(inventory: Inventory, errors: Sequence[InventoryInvalid]) -> Result:
-    return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
 
 
 def _as_data(one: Certificate, days: int) -> dict[str, object]:

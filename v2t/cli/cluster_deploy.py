@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, ask, run
 from v2t.cli.output import Result, returns_result
 from v2t.domain.errors import V2TError
@@ -42,9 +42,7 @@ def command(
     """
     from v2t.cluster.ansible import PlaybookOptions
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     options = PlaybookOptions(check=check, diff=diff, limit=limit, tags=tags)
     if not (check or yes):
         hosts = f"those of {limit!r} among " if limit else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, run
 from v2t.cli.output import Result, printable, returns_result
 from v2t.domain.errors import UsageError
@@ -41,9 +41,7 @@ def command(named: Path | None, password: Path | None, delete_data: bool, check:
     """
     from v2t.cluster.ansible import PlaybookOptions
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     name = str(inventory.variables[inventory.hosts[0]].get("v2t_name", ""))
     if not check:
         _expect_meant(name, inventory.hosts, meant, "with all its data" if delete_data else "but for its data")

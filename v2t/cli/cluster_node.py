@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, ask, run
 from v2t.cli.output import Result, counted, returns_result, say
 from v2t.domain.errors import UsageError
@@ -56,9 +56,7 @@ def add(machine: str, user: str, named: Path | None, password: Path | None, yes:
     from v2t.cluster.machines import parse_machine
 
     new = parse_machine(machine)
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     path = inventory.folder / HOSTS
     before = read_text(path)
     text, is_new = _with_worker(inventory, before, new, user)
@@ -101,9 +99,7 @@ def drain(name: str, undo: bool, named: Path | None, password: Path | None, yes:
     from v2t.cluster.hosts_file import edited, mark_machine
     from v2t.cluster.initialization import HOSTS
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     _expect_worker(inventory, name)
     path = inventory.folder / HOSTS
     text = mark_machine(read_text(path), name, "worker_drained", None if undo else True)
@@ -147,9 +143,7 @@ def remove(name: str, force: bool, named: Path | None, password: Path | None, ye
     from v2t.cluster.hosts_file import remove_machine
     from v2t.cluster.initialization import HOSTS
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     _expect_removable(inventory, name)
     path = inventory.folder / HOSTS
     text = remove_machine(read_text(path), name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from v2t.cli.output import Refused, Result
 from v2t.domain.errors import InventoryInvalid
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def of_inventory(function: Callable[..., None]) -> Callable[..., None]:
         metavar="DIR",
         help="Default: $V2T_INVENTORY, or the only one below ./inventory.",
     )(of_vault(function))
+
+
+def usable_inventory(named: Path | None, password: Path | None) -> tuple[Inventory, Path | None]:
+    """The inventory, and the file of its vault's password.
+
+    Raises:
+        Refused: it has mistakes; the command ends with an error for each.
+        UsageError, InventoryInvalid, VaultRefused: as `open_inventory`.
+    """
+    inventory, found, errors = open_inventory(named, password)
+    if errors:
+        raise Refused(Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors)))
+    return inventory, found
 
 
 def open_inventory(named: Path | None, password: Path | None) -> tuple[Inventory, Path | None, list[InventoryInvalid]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import errors_of, run
 from v2t.cli.output import Result, as_table, counted, returns_result
 
@@ -46,9 +46,7 @@ def command(named: Path | None, password: Path | None, diff: bool, limit: str, t
     from v2t.cluster.plan import make_plan, read_roles
     from v2t.cluster.shipped import shipped
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     options = PlaybookOptions(check=True, diff=diff, limit=limit, tags=tags)
     outcomes: list[Outcome] = []
     told_as = ("v2t", "cluster", "plan", *options.flags())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, ask, run
 from v2t.cli.output import Result, returns_result, say
 from v2t.domain.errors import VaultRefused
@@ -42,16 +42,14 @@ def rotate(names: tuple[str, ...], named: Path | None, password: Path | None, ye
     from v2t.cluster.rotation import plan
 
     planned = plan(names)
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     for text in planned.away:
         say(text)
     if not yes:
         ask(f"Exchange {', '.join(planned.values)}, of {inventory.folder}?")
     told_as = ("v2t", "cluster", "secrets", "rotate", *names)
     _write(inventory.folder, found, planned.values, " ".join(told_as))
-    inventory, found, _ = open_inventory(inventory.folder, found)  # with the new ones, which no log is to show
+    inventory, found = usable_inventory(inventory.folder, found)  # with the new ones, which no log is to show
     options = PlaybookOptions(tags=planned.tags, variables={"secrets_stop_workers": planned.stops_workers})
     ended = run(inventory, found, "secrets", options, told_as=told_as)
     result = as_result(ended, options, {"exchanged": list(planned.values)})

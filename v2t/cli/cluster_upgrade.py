@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from v2t.cli.cluster_options import of_inventory, open_inventory
+from v2t.cli.cluster_options import of_inventory, usable_inventory
 from v2t.cli.cluster_run import as_result, ask, errors_of, run
 from v2t.cli.output import Result, as_table, returns_result, say
 
@@ -46,9 +46,7 @@ def upgrade(named: Path | None, password: Path | None, check: bool, yes: bool) -
     from v2t.cluster.initialization import HOSTS
     from v2t.cluster.upgrades import changes_of
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     versions = _versions(inventory, found, PlaybookOptions(variables={_PIN: ""}), ("v2t", "cluster", "upgrade"))
     if versions.exit_code:
         return Result(errors=errors_of(versions))
@@ -97,9 +95,7 @@ def rollback(named: Path | None, password: Path | None, wanted: str, limit: str,
     from v2t.cluster.initialization import HOSTS
     from v2t.cluster.upgrades import plan_rollback
 
-    inventory, found, errors = open_inventory(named, password)
-    if errors:
-        return Result(data={"inventory": str(inventory.folder)}, errors=tuple(errors))
+    inventory, found = usable_inventory(named, password)
     told_as = ("v2t", "cluster", "rollback", *([f"--to={wanted}"] if wanted else []))
     options = PlaybookOptions(limit=limit)
     versions = _versions(inventory, found, options, told_as)

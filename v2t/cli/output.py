@@ -36,6 +36,14 @@ class Result:
     errors: tuple[V2TError, ...] = ()
 
 
+class Refused(Exception):
+    """Ends a command with a result, from wherever below it this is raised: several errors are more than one raises."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
 def returns_result(function: Callable[Parameters, Result]) -> Callable[..., None]:
     """Give a command the `--json` option, print what it returns, and exit with its code."""
 
@@ -47,6 +55,8 @@ def returns_result(function: Callable[Parameters, Result]) -> Callable[..., None
             result = function(*args, **kwargs)
         except V2TError as error:
             result = Result(errors=(error,))
+        except Refused as refused:
+            result = refused.result
         except KeyboardInterrupt:
             say("interrupted; run the same command again to go on")
             raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from v2t.cli import cluster_backup
+from v2t.cli import cluster_backup, cluster_options
 from v2t.cli.cluster import group
 from v2t.cluster.ansible import PlaybookOptions
 from v2t.cluster.inventory import Inventory
@@ -30,7 +30,7 @@ _BACKUP = {
 @pytest.fixture
 def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inventory:
     inventory = Inventory(tmp_path, {"m2": {}}, {"postgresql": ("m2",)})
-    monkeypatch.setattr(cluster_backup, "open_inventory", lambda _named, _password: (inventory, None, []))
+    monkeypatch.setattr(cluster_options, "open_inventory", lambda _named, _password: (inventory, None, []))
     return inventory
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from v2t.cli import cluster_certs
+from v2t.cli import cluster_options
 from v2t.cli.cluster import group
 from v2t.cluster import playbook
 from v2t.cluster.certificates import now
@@ -53,7 +53,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[PlaybookRun]:
         return Ended(0, Path("/log"), 61.0, dict.fromkeys(told, counts), [], told=told)
 
     inventory = Inventory(tmp_path, {"m2": {}, "m4-1": {}}, {"v2t": ("m2", "m4-1")})
-    monkeypatch.setattr(cluster_certs, "open_inventory", lambda _named, _password: (inventory, None, []))
+    monkeypatch.setattr(cluster_options, "open_inventory", lambda _named, _password: (inventory, None, []))
     monkeypatch.setattr(playbook, "run_playbook", run)
     return found
 

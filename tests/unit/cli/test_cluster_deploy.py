@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from v2t.cli import cluster_deploy
+from v2t.cli import cluster_options
 from v2t.cli.cluster import group
 from v2t.cluster import playbook, shipped
 from v2t.cluster.inventory import Inventory
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hosts.yml").write_text(_HOSTS)
     (tmp_path / "site.yml").write_text(_SITE)
     inventory = Inventory(tmp_path, {"a": {"vault_x": "hush-hush-1"}}, {"v2t": ("a",)})
-    monkeypatch.setattr(cluster_deploy, "open_inventory", lambda _named, _password: (inventory, None, []))
+    monkeypatch.setattr(cluster_options, "open_inventory", lambda _named, _password: (inventory, None, []))
     monkeypatch.setattr(shipped, "shipped", lambda _name: tmp_path)
     return tmp_path
 
@@ -138,7 +138,7 @@ def test_while_another_operator_deploys_nothing_is_run(folder: Path) -> None:
 def test_mistakes_in_the_inventory_are_told_and_nothing_is_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inventory = Inventory(folder, {}, {})
     mistakes = [InventoryInvalid("hosts.yml: one"), InventoryInvalid("hosts.yml: two")]
-    monkeypatch.setattr(cluster_deploy, "open_inventory", lambda _named, _password: (inventory, None, mistakes))
+    monkeypatch.setattr(cluster_options, "open_inventory", lambda _named, _password: (inventory, None, mistakes))
 
     outcome = CliRunner().invoke(group, ["deploy", "--yes"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from v2t.cli import cluster_doctor, cluster_logs, cluster_plan, cluster_ssh, cluster_status
+from v2t.cli import cluster_doctor, cluster_logs, cluster_options, cluster_plan, cluster_ssh, cluster_status
 from v2t.cluster import hosts, inventory, status
 from v2t.cluster.hosts import Answer, Host
 from v2t.cluster.inventory import Inventory
@@ -225,7 +225,7 @@ def test_a_plan_is_a_table_with_the_risk_of_each_task(monkeypatch: pytest.Monkey
         Outcome("m2", "redis : Write the account", "changed", {}),
         Outcome("m2", "redis : Restart Redis", "skipped", {}),
     ]
-    monkeypatch.setattr(cluster_plan, "open_inventory", lambda *_arguments: (Inventory(folder, {}, {}), None, []))
+    monkeypatch.setattr(cluster_options, "open_inventory", lambda *_arguments: (Inventory(folder, {}, {}), None, []))
     _end_with(monkeypatch, cluster_plan, Ended(0, Path("/log"), 1.0, {}, []), outcomes)
     some = _run(cluster_plan)
     _end_with(monkeypatch, cluster_plan, Ended(0, Path("/log"), 1.0, {}, []))

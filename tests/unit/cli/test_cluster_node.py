@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from v2t.cli import cluster_destroy, cluster_node, cluster_upgrade
+from v2t.cli import cluster_options
 from v2t.cli.cluster import group
 from v2t.cluster import playbook
 from v2t.cluster.inventory import Inventory
@@ -58,8 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         variables = {host: {"v2t_name": "office", **(facts or {})} for host, facts in document["hosts"].items()}
         return Inventory(tmp_path, variables, groups), None, []
 
-    for module in (cluster_node, cluster_upgrade, cluster_destroy):
-        monkeypatch.setattr(module, "open_inventory", open_inventory)
+    monkeypatch.setattr(cluster_options, "open_inventory", open_inventory)
     return tmp_path
 
 

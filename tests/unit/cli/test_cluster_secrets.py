@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from v2t.cli import cluster_secrets
+from v2t.cli import cluster_options
 from v2t.cli.cluster import group
 from v2t.cluster import playbook, vault
 from v2t.cluster.inventory import Inventory
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def open_inventory(_named: Path | None, _password: Path | None) -> tuple[Inventory, Path, list[Exception]]:
         return Inventory(tmp_path, {"m2": secrets(tmp_path)}, {"v2t": ("m2",)}), password, []
 
-    monkeypatch.setattr(cluster_secrets, "open_inventory", open_inventory)
+    monkeypatch.setattr(cluster_options, "open_inventory", open_inventory)
     return tmp_path
 
 

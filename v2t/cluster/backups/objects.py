@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from v2t.cluster.backups.manifest import StoredObject
 from v2t.cluster.backups.shelf import Shelf
@@ -26,8 +26,9 @@ PURPOSES = ("transcripts", "archive", "audio", "models")
 """In the order in which they are copied: a transcript that moves to the archive meanwhile is met there."""
 _AT_ONCE = 8
 _AHEAD = 256
-_BLOCK_BYTES = 1 << 20
 _METADATA = "x-amz-meta-"
+
+One = TypeVar("One")
 
 OnObject = Callable[[StoredObject], object]
 """Told of each object that is done."""
@@ -67,7 +68,7 @@ class Bucketeer:
         gone = 0
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             entries = ((purpose, entry) for purpose in self._own() for entry in self._listing(purpose))
-            while batch := list(islice(entries, _AHEAD)):
+            for batch in in_batches(entries):
                 wanted = [(*pair, known.find(pair[0], str(pair[1].object_name))) for pair in batch]
                 for found in threads.map(lambda each: self._take(*each), wanted):
                     gone += found is None
@@ -88,7 +89,7 @@ class Bucketeer:
         there = Listed(self._listing)
         sent = 0
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            while batch := list(islice(objects, _AHEAD)):
+            for batch in in_batches(objects):
                 missing = [each for each in batch if not there.has(each)]
                 list(threads.map(self._put, missing))
                 sent += len(missing)
@@ -200,6 +201,12 @@ class Listed:
         return bool(self._next and self._next.object_name == wanted.key and is_same(wanted, self._next))
 
 
+def in_batches(many: Iterator[One]) -> Iterator[list[One]]:
+    """So many at a time as are worked on at once; the rest is not read yet."""
+    while batch := list(islice(many, _AHEAD)):
+        yield batch
+
+
 def is_same(known: StoredObject, entry: Object) -> bool:
     """Whether a listed object is one that was copied."""
     return (known.etag, known.size_bytes) == ((entry.etag or "").strip('"'), entry.size)
@@ -224,8 +231,5 @@ def content_problem(path: Path, wanted: StoredObject) -> str:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,12 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from v2t.cluster.backups.shelf import INCOMPLETE, Shelf, named_disk_errors
-from v2t.cluster.hosts import Host, as_root, ask, ssh_command, unreachable
+from v2t.cluster.hosts import UNREACHABLE, Host, as_root, ask, ssh_command, unreachable
 from v2t.domain.errors import StorageError, V2TError
 
 AS_ACCOUNT = "env --chdir=/ runuser --user=v2t-backup -- "
 """Before what root does as the account of the backups, which may not be in the folder that SSH begins in."""
-_UNREACHABLE = 255
 
 
 class Transport:
@@ -136,7 +135,7 @@ class Transport:
     def _failed(self, code: int, words: str) -> V2TError:
         lines = words.strip().splitlines()
         last = lines[-1] if lines else f"exit code {code}"
-        if code == _UNREACHABLE:
+        if code == UNREACHABLE:
             return unreachable(self._host.name, last)
         return StorageError(f"{self._host.name}: the backup did not travel whole, run the command again: {last}")
 

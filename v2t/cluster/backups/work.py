@@ -10,20 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from v2t.cluster.backups import databases
 from v2t.cluster.backups.manifest import OBJECTS, BucketFacts, FileFacts, Manifest, StoredObject
-from v2t.cluster.backups.objects import Bucketeer, content_problem, digest_of
+from v2t.cluster.backups.objects import Bucketeer, content_problem, digest_of, in_batches
 from v2t.cluster.backups.shelf import MANIFEST, Shelf, name_of, named_disk_errors, read_objects
 from v2t.domain.errors import StorageDamaged
 
 _PASSES = 3
 _SAY_SECONDS = 10.0
 _AT_ONCE = 4
-_AHEAD = 256
 VERIFIED = "verified"
 """File in a backup whose time says when all of it was last found whole."""
 
@@ -243,9 +241,8 @@ def _object_problems(shelf: Shelf, backup: Path, tell: Tell, *, quick: bool) -> 
 
     tally = _Tally(tell)
     problems: list[str] = []
-    objects = shelf.objects(backup)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        while batch := list(islice(objects, _AHEAD)):
+        for batch in in_batches(shelf.objects(backup)):
             problems += filter(None, threads.map(problem, batch))
             for each in batch:
                 tally.note(each)
