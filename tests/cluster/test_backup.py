@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.backups import backup, make_backup, restore_backup
-from support.deployed import SAMPLE, V2T, place, wait_healthy
+from support.deployed import SAMPLE, V2T, jobs_of, place, wait_healthy
 from support.lab import Lab
 from support.lab.control import Host
 from support.operator import Operator
@@ -29,11 +29,6 @@ records.close()
 
 def result_of(host: Host, job: str) -> str:
     return host.read(f"{V2T} jobs result {job}")
-
-
-def jobs_of(host: Host) -> list[str]:
-    listed = json.loads(host.read(f"{V2T} jobs list --state completed --json"))["data"]["jobs"]
-    return sorted(job["job_id"] for job in listed)
 
 
 @pytest.fixture

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from support.backups import make_backup, restore_backup
 from support.cleanliness import traces
-from support.deployed import SAMPLE, V2T, place, transcribe, wait_healthy
+from support.deployed import SAMPLE, jobs_of, place, transcribe, wait_healthy
 from support.lab import Lab
-from support.lab.control import Host
 from support.operator import Operator
 
 pytestmark = pytest.mark.cluster
 
 _OF_DATA = ("account v2t-", "group v2t-", "folder /var/lib/v2t")
-
-
-def hosts_of(operator: Operator) -> list[str]:
-    return sorted(yaml.safe_load((operator.inventory / "hosts.yml").read_text())["v2t"]["hosts"])
-
-
-def jobs_of(host: Host) -> list[str]:
-    listed = json.loads(host.read(f"{V2T} jobs list --json"))["data"]["jobs"]
-    return sorted(job["job_id"] for job in listed)
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ def test_a_destroyed_cluster_leaves_only_its_data_and_comes_back_with_them(
     said = operator.on_inventory("destroy", "--yes-destroy", "v2t")
     assert said["exit_code"] == 0, said["errors"]
     assert "/var/lib/v2t/minio" in said["data"]["kept"]["m2"]
-    for name in hosts_of(operator):
+    for name in operator.hosts():
         assert [trace for trace in traces(cluster.host(name)) if not trace.startswith(_OF_DATA)] == []
     assert traces(host) == []
 
@@ -76,7 +64,7 @@ def test_destroyed_with_its_data_nothing_is_left_anywhere(cluster: Lab, operator
     said = operator.on_inventory("destroy", "--delete-data", "--yes-destroy", "v2t")
 
     assert said["exit_code"] == 0, said["errors"]
-    for name in hosts_of(operator):
+    for name in operator.hosts():
         assert traces(cluster.host(name)) == []
 
 

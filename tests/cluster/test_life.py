@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -12,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from support.cleanliness import traces
-from support.deployed import V2T, make_clips, place
+from support.deployed import V2T, begin_batch, end_batch, make_clips, place
 from support.lab import Lab
 from support.lab.control import Host
 from support.operator import Operator
@@ -34,8 +32,7 @@ def send_recordings(host: Host, folder: Path, name: str, count: int) -> str:
 @contextmanager
 def batch_under_way(host: Host, folder: str) -> Iterator[subprocess.Popen[str]]:
     """A batch of that folder; the body begins when files are at work."""
-    command = f"{V2T} batch {folder} --json; code=$?; date +%s > {folder}.ended; exit $code"
-    batch = subprocess.Popen(host.ssh_command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    batch = begin_batch(host, folder)
     try:
         until_at_work(host)
         yield batch
@@ -50,24 +47,11 @@ def until_at_work(host: Host) -> None:
     host.read(f"for _ in $(seq 600); do {slots} && exit 0; sleep 0.1; done; exit 1")
 
 
-def completed(batch: subprocess.Popen[str]) -> dict[str, Any]:
-    """The report of a batch, once it has ended."""
-    stdout, _ = batch.communicate(timeout=900)
-    said: dict[str, Any] = json.loads(stdout)
-    assert said["exit_code"] == 0, said
-    return said
-
-
 def node(operator: Operator, *arguments: str) -> dict[str, Any]:
     """`v2t cluster node …`, which must succeed."""
     said = operator.run("node", *arguments, "--inventory", str(operator.inventory), "--yes")
     assert said["exit_code"] == 0, said["errors"]
     return said
-
-
-def hosts_of(operator: Operator) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((operator.inventory / "hosts.yml").read_text())["v2t"]["hosts"]
-    return found
 
 
 def release_of(host: Host) -> str:
@@ -101,7 +85,7 @@ def test_a_bare_host_becomes_a_worker_that_the_others_know(cluster: Lab, operato
 
     node(operator, "add", f"m4-3={spare.address}")
 
-    assert hosts_of(operator)["m4-3"]["ansible_host"] == spare.address
+    assert operator.hosts()["m4-3"]["ansible_host"] == spare.address
     assert spare.read("systemctl is-active v2t-worker@1") == "active"
     assert spare.address in cluster.host("m4-1").read("getent hosts m4-3")
     health = spare.run(f"{V2T} health --json")
@@ -128,9 +112,9 @@ def test_a_drained_host_loses_nothing_and_stays_drained(cluster: Lab, operator: 
         said = node(operator, "drain", "m4-2")
         assert leaving.run("systemctl is-active v2t-worker@1").output == "inactive"
         assert said["data"]["worker_ended"] == ["v2t-worker@1.service"]
-        report = completed(batch)
+        report = end_batch(batch)
 
-    assert report["data"]["completed"] == 24, report
+    assert report["completed"] == 24, report
     assert "killed" not in leaving.read("journalctl --no-pager -u v2t-worker@1 | tail -5")
     operator.deploy("--limit", "m4-2", "--tags", "worker_run")
     assert leaving.run("systemctl is-active v2t-worker@1").output == "inactive"
@@ -141,13 +125,13 @@ def test_a_drained_host_can_work_again(cluster: Lab, operator: Operator) -> None
 
     assert cluster.host("m4-2").read("systemctl is-active v2t-worker@1") == "active"
     assert cluster.host("m4-2").read("systemctl is-enabled v2t-worker@1") == "enabled"
-    assert "worker_drained" not in hosts_of(operator)["m4-2"]
+    assert "worker_drained" not in operator.hosts()["m4-2"]
 
 
 def test_a_removed_host_is_clean_and_forgotten(cluster: Lab, operator: Operator) -> None:
     node(operator, "remove", "m4-2")
 
-    assert set(hosts_of(operator)) == {"m2", "m4-1", "m4-3"}
+    assert set(operator.hosts()) == {"m2", "m4-1", "m4-3"}
     assert traces(cluster.host("m4-2")) == []
     known = cluster.host("m4-1").read("sed -n '/BEGIN v2t/,/END v2t/p' /etc/hosts")  # the lab's own lines stand beside
     assert ("m4-2" in known, "m4-3" in known) == (False, True), known
@@ -159,7 +143,7 @@ def test_a_host_with_servers_is_not_removed(cluster: Lab, operator: Operator) ->
     said = operator.run("node", "remove", "m2", "--inventory", str(operator.inventory), "--yes")
 
     assert said["exit_code"] == 2
-    assert "m2" in hosts_of(operator)
+    assert "m2" in operator.hosts()
 
 
 def test_an_upgrade_under_work_loses_nothing(cluster: Lab, operator: Operator, newer: Operator, tmp_path: Path) -> None:
@@ -175,9 +159,9 @@ def test_an_upgrade_under_work_loses_nothing(cluster: Lab, operator: Operator, n
     with batch_under_way(workers[0], files) as batch:
         stdout, stderr = upgrade.communicate(timeout=900)
         assert upgrade.returncode == 0, stdout + stderr
-        report = completed(batch)
+        report = end_batch(batch)
 
-    assert report["data"]["completed"] == 240, report
+    assert report["completed"] == 240, report
     ended_at = int(workers[0].read(f"cat {files}.ended"))
     restarted = 'date +%s -d "$(systemctl show --property=ExecMainStartTimestamp --value v2t-worker@1)"'
     assert all(int(host.read(restarted)) < ended_at for host in workers), "the batch ended before the restarts"
@@ -195,7 +179,7 @@ def test_workers_go_back_and_stay_so_until_the_next_upgrade(cluster: Lab, newer:
     assert said["exit_code"] == 0, said["errors"]
     (old,) = {release_of(host) for host in workers}
     assert old != new
-    assert hosts_of(newer)["m4-1"]["worker_release"] == old
+    assert newer.hosts()["m4-1"]["worker_release"] == old
 
     newer.deploy("--limit", "workers", "--tags", "worker")
     assert {release_of(host) for host in workers} == {old}
@@ -213,4 +197,4 @@ def test_a_host_without_an_older_release_says_so(cluster: Lab, newer: Operator) 
 def test_the_next_upgrade_goes_forward_again(cluster: Lab, operator: Operator) -> None:
     assert operator.on_inventory("upgrade", "--yes")["exit_code"] == 0
 
-    assert "worker_release" not in hosts_of(operator)["m4-1"]
+    assert "worker_release" not in operator.hosts()["m4-1"]

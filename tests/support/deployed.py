@@ -48,14 +48,14 @@ def place(host: Host, files: Sequence[Path], folder: str) -> None:
 
 
 def begin_batch(host: Host, folder: str) -> subprocess.Popen[str]:
-    """Send all recordings of a folder as one batch, and follow it."""
-    command = f"{V2T} batch {folder} --language en --json"
+    """Send all recordings of a folder as one batch, and follow it; `<folder>.ended` on the host says when it ended."""
+    command = f"{V2T} batch {folder} --language en --json; code=$?; date +%s >{folder}.ended; exit $code"
     return subprocess.Popen(
         host.ssh_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def end_batch(running: subprocess.Popen[str], seconds: float = 600.0) -> dict[str, Any]:
+def end_batch(running: subprocess.Popen[str], seconds: float = 900.0) -> dict[str, Any]:
     """Wait for a batch that must come to its end; what it said."""
     stdout, stderr = running.communicate(timeout=seconds)
     assert running.returncode == 0, stdout[-2000:] + stderr[-2000:]
@@ -68,6 +68,12 @@ def transcribe(host: Host, file: str) -> str:
     heard = host.run(f"{V2T} transcribe {file} --quiet")
     assert heard.code == 0, heard.output
     return heard.output
+
+
+def jobs_of(host: Host) -> list[str]:
+    """The ids of the jobs that have ended well."""
+    listed = json.loads(host.read(f"{V2T} jobs list --state completed --json"))["data"]["jobs"]
+    return sorted(job["job_id"] for job in listed)
 
 
 def chunks_done(host: Host, port: int = 8081) -> int:

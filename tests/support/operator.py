@@ -48,6 +48,12 @@ class Operator:
             text=True,
         )
 
+    def hosts(self) -> dict[str, Any]:
+        """The inventory's hosts and their own variables."""
+        document = yaml.safe_load((self.inventory / "hosts.yml").read_text())
+        found: dict[str, Any] = document["v2t"]["hosts"]
+        return found
+
     def secrets(self) -> list[str]:
         """Every secret of the inventory's vault."""
         command = ["ansible-vault", "view", "--vault-password-file", str(self.inventory / ".vault-password")]
