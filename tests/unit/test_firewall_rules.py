@@ -90,6 +90,11 @@ def test_every_worker_of_a_host_can_be_watched(rules: dict[str, str]) -> None:
     assert let_in(rules["four"], "8081, 8082, 8083") == {"10.0.0.2"}
 
 
+def test_clients_reach_what_is_for_them_and_nothing_else(rules: dict[str, str]) -> None:
+    reached = {ports for text in rules.values() for ports in re.findall(r"10\.0\.0\.0/8 } tcp dport { (.*) }", text)}
+    assert reached == {"443", "5432", "7233", "9000"}
+
+
 def test_administrators_reach_what_is_theirs_and_nobody_else_does(rules: dict[str, str]) -> None:
     for ports in ("22", "9090", "3000"):
         assert let_in(rules["two"], ports) == {"198.51.100.0/24", "2001:db8::/32"}

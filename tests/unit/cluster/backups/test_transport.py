@@ -13,7 +13,7 @@ from v2t.cluster.backups.manifest import OBJECTS, Manifest, StoredObject
 from v2t.cluster.backups.shelf import MANIFEST, Shelf, name_of
 from v2t.cluster.backups.transport import AS_ACCOUNT, Transport
 from v2t.cluster.hosts import Host
-from v2t.domain.errors import StorageError, UsageError
+from v2t.domain.errors import HostUnreachable, StorageError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,14 @@ def test_of_one_that_did_not_come_whole_nothing_is_left(there: Shelf, here: Shel
     with pytest.raises(StorageError, match="m2: the backup did not travel whole"):
         _way(there, here).fetch(name)
     assert _files(here) == {}
+
+
+def test_a_host_that_is_not_reached_is_told_apart_from_one_whose_backup_broke_off(here: Shelf) -> None:
+    host = Host("m2", address="127.0.0.1", port=1)
+
+    with pytest.raises(HostUnreachable, match=r"m2: .*v2t cluster doctor"):
+        Transport(host, PurePosixPath("/nowhere"), here, lambda _words: None).fetch("2026-11-26T000000Z")
+    assert here.names() == []
 
 
 def test_one_that_nobody_has_is_not_sent(there: Shelf, here: Shelf) -> None:
