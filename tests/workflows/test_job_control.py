@@ -38,8 +38,11 @@ def let_go(transcriber: ScriptedTranscriber) -> None:
 
 
 async def attributes(cluster: FakeCluster, request: TranscribeRequest) -> dict[str, object]:
+    """All but `BuildIds`, which Temporal adds by itself once a worker has taken the job, so sooner or later."""
     description = await cluster.client.temporal.get_workflow_handle(request.job_id).describe()
-    return {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    found.pop("BuildIds", None)
+    return found
 
 
 async def activities(cluster: FakeCluster, request: TranscribeRequest) -> list[tuple[str, str, int]]:
@@ -98,7 +101,6 @@ async def test_a_job_can_be_searched_for(server: str) -> None:
         let_go(cluster.transcriber)
         await cluster.result(request)
         ended = await attributes(cluster, request)
-    ended.pop("BuildIds", None)
     assert ended == {
         "V2tUser": "ada",
         "V2tBatch": "b-1",
