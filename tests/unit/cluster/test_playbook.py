@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.processes import processes_about, wait_for
 
 from v2t.cluster.ansible import PlaybookOptions, find_program, playbook_command
 from v2t.cluster.inventory import ansible_environment
@@ -126,25 +126,22 @@ def test_an_interruption_ends_ansible_and_frees_the_cluster(inventory: Path) -> 
 - hosts: all
   gather_facts: false
   tasks:
-    - name: Note the process
-      ansible.builtin.copy:
-        content: "{{ lookup('ansible.builtin.pipe', 'echo $PPID') }}"
-        dest: "{{ inventory_dir }}/process"
-        mode: "0600"
     - name: Take long
       ansible.builtin.command: {argv: [sleep, "60"]}
 """
 
+    of_ansible = f"--inventory={inventory}"
+
     def interrupt(run: Run, _outcomes: Sequence[Outcome]) -> None:
         if run.task == "Take long":
+            assert processes_about(of_ansible)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_playbook(_prepare(inventory, playbook), interrupt)
 
     assert _record(inventory) == "interrupted"
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((inventory / "process").read_text()), 0)
+    wait_for(lambda: not processes_about(of_ansible), "Ansible has ended")
     with hold_cluster(inventory, "next", datetime.now(UTC)):
         pass
 
