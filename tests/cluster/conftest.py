@@ -41,6 +41,7 @@ _LIFE = (
     "test_certificates",
     "test_secrets",
     "test_failures",
+    "test_scaling",
     "test_life",
     "test_backup",
     "test_destroy",

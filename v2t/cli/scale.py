@@ -14,8 +14,8 @@ from v2t.cli.output import Result, leave_at_once, returns_result, say
 from v2t.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from v2t.cluster.instances import LocalProcesses
-    from v2t.cluster.scaler import Step
+    from v2t.cluster.instances import Instances
+    from v2t.cluster.scaler import Scaler, Step
     from v2t.cluster.scaling import Limits
     from v2t.config import Settings
 
@@ -31,14 +31,21 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.1),
     help="Seconds between looks.",
 )
+@click.option(
+    "--units",
+    is_flag=True,
+    help="Start and end units of systemd, as v2t-scale.service of a deployed cluster does.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--once", is_flag=True, help="Look once, say what would be done, and end.")
 @returns_result
-def command(least: int, most: int, every_seconds: float, dry_run: bool, once: bool) -> Result:
+def command(least: int, most: int, every_seconds: float, units: bool, dry_run: bool, once: bool) -> Result:
     """Run workers on this machine, more when much waits and fewer when little does, until Ctrl-C.
 
     It looks at the queue of this machine's kind of worker (`worker.kind`). Workers that end finish what
     they compute, within `worker.drain_seconds`; those that die are replaced. All end with this command.
+
+    The hosts of a cluster do this by themselves where `worker_instances_most` is above `worker_instances`.
 
     \b
     Examples:
@@ -53,27 +60,21 @@ def command(least: int, most: int, every_seconds: float, dry_run: bool, once: bo
     if least > most:
         raise UsageError(f"--min {least} is above --max {most}")
     limits = Limits(least=least, most=most)
+    workers = _units(settings, limits) if units else _processes(settings)
     if once:
-        return _as_result(asyncio.run(_look_once(settings, limits)))
-    asyncio.run(_serve(settings, limits, every_seconds, dry_run=dry_run))
-    return Result(data={"ended": True}, lines=["All workers have ended." if not dry_run else "Nothing was changed."])
+        return _as_result(asyncio.run(_look_once(settings, limits, workers)))
+    asyncio.run(_serve(settings, limits, workers, every_seconds, dry_run=dry_run))
+    last = "Nothing was changed." if dry_run else "The workers go on." if units else "All workers have ended."
+    return Result(data={"ended": True}, lines=[last])
 
 
-async def _look_once(settings: Settings, limits: Limits) -> Step:
-    from v2t import wiring
-    from v2t.cluster.scaler import Scaler, observe_queue
-
-    client = await wiring.connect_client(settings)
-    scaler = Scaler(
-        lambda: observe_queue(client, settings.worker.kind), _own_workers(settings), limits, say, dry_run=True
-    )
-    return await scaler.step()
+async def _look_once(settings: Settings, limits: Limits, workers: Instances) -> Step:
+    return await (await _scaler(settings, limits, workers, dry_run=True)).step()
 
 
-async def _serve(settings: Settings, limits: Limits, every_seconds: float, *, dry_run: bool) -> None:
-    from v2t import wiring
-    from v2t.cluster.scaler import Scaler, observe_queue
-
+async def _serve(
+    settings: Settings, limits: Limits, workers: Instances, every_seconds: float, *, dry_run: bool
+) -> None:
     ended = asyncio.Event()
 
     def end() -> None:
@@ -84,15 +85,27 @@ async def _serve(settings: Settings, limits: Limits, every_seconds: float, *, dr
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    client = await wiring.connect_client(settings)
-    scaler = Scaler(
-        lambda: observe_queue(client, settings.worker.kind), _own_workers(settings), limits, say, dry_run=dry_run
-    )
+    scaler = await _scaler(settings, limits, workers, dry_run=dry_run)
     await scaler.run(ended, every_seconds)
 
 
-def _own_workers(settings: Settings) -> LocalProcesses:
-    """The workers of this machine, none of them started yet."""
+async def _scaler(settings: Settings, limits: Limits, workers: Instances, *, dry_run: bool) -> Scaler:
+    from v2t import wiring
+    from v2t.cluster.scaler import Scaler, observe_queue
+
+    client = await wiring.connect_client(settings)
+    return Scaler(lambda: observe_queue(client, settings.worker.kind), workers, limits, say, dry_run=dry_run)
+
+
+def _units(settings: Settings, limits: Limits) -> Instances:
+    """Those of systemd on this host."""
+    from v2t.cluster.worker_units import WorkerUnits
+
+    return WorkerUnits(limits.least, settings.worker.health_port, say)
+
+
+def _processes(settings: Settings) -> Instances:
+    """Processes of this command, none of them started yet."""
     from v2t.cluster.instances import LocalProcesses
 
     return LocalProcesses(settings.cache.folder / "workers", settings.worker.drain_seconds, say)

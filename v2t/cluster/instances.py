@@ -1,4 +1,4 @@
-"""The workers that a host runs: found, started, ended. Here as processes of its own."""
+"""The workers that a host runs: found, started, ended. Here as processes of our own."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Instance:
     pid: int
     used_slots: int = 0
     total_slots: int = 0  # 0 while it starts
+    lasts: bool = False  # whoever started it wants it to stay
 
 
 class Instances(Protocol):
@@ -52,7 +53,7 @@ class Instances(Protocol):
         ...
 
     async def close(self) -> None:
-        """End all, and wait for it."""
+        """Nobody looks after them from now on: those that cannot live without are ended, and waited for."""
         ...
 
 
@@ -151,12 +152,16 @@ class _Process:
 
 
 async def _describe(name: str, process: _Process) -> Instance:
-    total, used = await asyncio.to_thread(_ask_slots, process.port)
+    total, used = await ask_slots(process.port)
     return Instance(name, process.service.pid, used, total)
 
 
+async def ask_slots(port: int) -> tuple[int, int]:
+    """Engine slots of a worker of this host, all and used; none while it does not answer."""
+    return await asyncio.to_thread(_ask_slots, port)
+
+
 def _ask_slots(port: int) -> tuple[int, int]:
-    """Engine slots of a worker, all and used; none while it does not answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with (
         suppress(OSError, ValueError, KeyError, TypeError),

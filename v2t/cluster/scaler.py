@@ -59,11 +59,11 @@ class Scaler:
         self._dry_run = dry_run
         self._clock = clock
         self._history = History()
-        self._wanted = limits.least
+        self._wanted: int | None = None
         self._told = ""
 
     async def run(self, ended: asyncio.Event, every_seconds: float) -> None:
-        """Look again and again until `ended` is set; then drain what was started."""
+        """Look again and again until `ended` is set, and then leave the workers."""
         try:
             while not ended.is_set():
                 try:
@@ -81,7 +81,7 @@ class Scaler:
     async def step(self) -> Step:
         """Look once, and act. Raises ConnectionFailed."""
         load = await self._observe()
-        alive = await self._replace_dead()
+        alive, wanted = await self._replace_dead()
         load = replace(
             load,
             used_slots=sum(one.used_slots for one in alive),
@@ -90,35 +90,38 @@ class Scaler:
         known = [one.total_slots for one in alive if one.total_slots]
         decision, self._history = decide(
             load,
-            self._wanted,
+            wanted,
             self._limits,
             self._history,
             self._clock(),
             slots_a_worker=max(known, default=1),
         )
-        if decision.wanted != self._wanted:
-            self._tell(f"{decision.wanted} workers instead of {self._wanted}: {decision.reason}")
+        if decision.wanted != wanted:
+            self._tell(f"{decision.wanted} workers instead of {wanted}: {decision.reason}")
         self._wanted = decision.wanted
         if not self._dry_run:
-            await self._bring_about(alive)
+            await self._bring_about(alive, decision.wanted)
         return Step(load, len(alive), decision)
 
-    async def _replace_dead(self) -> Sequence[Instance]:
-        """Those that run, after as many were started as are missing."""
+    async def _replace_dead(self) -> tuple[Sequence[Instance], int]:
+        """Those that run, after as many were started as are missing, and how many are wanted."""
         alive = await self._instances.running()
-        if self._dry_run or len(alive) >= self._wanted:
-            return alive
-        for _ in range(self._wanted - len(alive)):
+        if self._wanted is None:  # what runs already was wanted by the scaler before this one
+            self._wanted = min(max(self._limits.least, len(alive)), self._limits.most)
+        missing = self._wanted - len(alive)
+        if self._dry_run or missing <= 0:
+            return alive, self._wanted
+        for _ in range(missing):
             await self._instances.start()
-        return await self._instances.running()
+        return await self._instances.running(), self._wanted
 
-    async def _bring_about(self, alive: Sequence[Instance]) -> None:
-        for _ in range(self._wanted - len(alive)):
+    async def _bring_about(self, alive: Sequence[Instance], wanted: int) -> None:
+        for _ in range(wanted - len(alive)):
             await self._instances.start()
         # the idle ones first, and among them the youngest
-        youngest_first = list(reversed(alive))
+        youngest_first = [one for one in reversed(alive) if not one.lasts]
         leaving = sorted(youngest_first, key=lambda one: one.used_slots)
-        for instance in leaving[: max(0, len(alive) - self._wanted)]:
+        for instance in leaving[: max(0, len(alive) - wanted)]:
             await self._instances.stop(instance.name)
 
     def _tell(self, line: str) -> None:

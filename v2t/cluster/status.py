@@ -135,6 +135,7 @@ def parse_status(host: Host, answer: Answer, lock: Lock) -> HostState:
 def _units(host: Host, text: str, monotonic: float) -> Iterator[UnitState]:
     services = [one for one in of_groups(host.groups) if one.is_required and not (one is WORKERS and host.is_drained)]
     lacking = services
+    optional = {None, WORKERS} if "Id=v2t-scale.service\n" in text else {None}
     is_resting = host.is_drained
     for block in text.split("\n\n"):
         facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -143,8 +144,8 @@ def _units(host: Host, text: str, monotonic: float) -> Iterator[UnitState]:
             continue
         required = service_of(name, services)
         is_enabled = facts["UnitFileState"].startswith("enabled")
-        if not is_enabled and facts["ActiveState"] == "inactive" and not required:
-            continue  # a timer starts it, or it came with a package and nobody uses it
+        if not is_enabled and facts["ActiveState"] in {"inactive", "activating"} and required in optional:
+            continue  # another unit starts it, or it came with a package and nobody uses it
         lacking = [service for service in lacking if service != required]
         is_worker = service_of(name, [WORKERS]) is not None
         is_resting = is_resting and not is_worker

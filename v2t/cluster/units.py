@@ -33,6 +33,7 @@ SERVICES = (
     Service("redis", "redis", "redis-server"),
     Service("haproxy", "loadbalancer", "haproxy"),
     Service("worker", "workers", "v2t-worker@*"),
+    Service("scale", "workers", "v2t-scale", is_required=False),
     Service("prometheus", "monitoring", "prometheus", is_required=False),
     Service("alertmanager", "monitoring", "prometheus-alertmanager", is_required=False),
     Service("grafana", "monitoring", "grafana-server", is_required=False),
@@ -43,7 +44,7 @@ SERVICES = (
 )
 """All of ours, and those of the distribution that the roles set up. The last one takes what no other names."""
 
-WORKERS = next(service for service in SERVICES if service.group == "workers")
+WORKERS = next(service for service in SERVICES if service.called == "worker")
 """What a host that is drained does not run."""
 
 

@@ -125,10 +125,11 @@ class Doubles:
         self.alive: list[str] = []
         self.stopped: list[str] = []
         self.used: dict[str, int] = {}
+        self.lasting: set[str] = set()
         self.started = 0
 
     async def running(self) -> Sequence[Instance]:
-        return [Instance(name, 1, self.used.get(name, 0), 1) for name in self.alive]
+        return [Instance(name, 1, self.used.get(name, 0), 1, name in self.lasting) for name in self.alive]
 
     async def start(self) -> None:
         self.started += 1
@@ -175,6 +176,19 @@ async def test_workers_follow_the_backlog_up_and_down() -> None:
         clock.now += 15
     assert instances.alive[0] == "worker-1", "the one that works is the last to go"
     assert instances.stopped[0] == "worker-4"
+
+
+async def test_what_runs_when_it_begins_is_kept_until_there_is_little_to_do() -> None:
+    instances, clock = Doubles(), Clock()
+    instances.alive = ["1", "2", "3"]
+    instances.lasting = {"3"}
+    scaler = Scaler(Queue(Load()), instances, Limits(1, 4), lambda _line: None, clock=clock)
+    await scaler.step()
+    assert instances.alive == ["1", "2", "3"]
+    for _ in range(100):
+        clock.now += 15
+        await scaler.step()
+    assert instances.stopped == ["2", "1"], "one that lasts is not ended, though it is the youngest"
 
 
 async def test_dead_workers_are_replaced_also_while_temporal_does_not_answer() -> None:

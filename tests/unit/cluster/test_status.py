@@ -83,14 +83,24 @@ def test_a_service_of_the_groups_that_is_not_there_is_missing_and_one_that_came_
     assert [unit.name for unit in _parse().units] == ["v2t-worker@*"]
 
 
-def test_what_a_timer_starts_is_shown_only_while_it_runs_or_when_it_failed() -> None:
+def test_what_another_unit_starts_is_shown_only_when_it_failed() -> None:
     rests = _block("v2t-backup", "inactive", "dead", file="static")
+    runs = _block("v2t-units@0", "activating", "start", file="static")
     failed = _block("v2t-backup", "failed", "failed", file="static")
     timer = _block("x", "active", "waiting").replace("x.service", "v2t-backup.timer").replace("NRestarts=0\n", "")
     worker = _block("v2t-worker@1")
 
-    assert [unit.name for unit in _parse(rests, timer, worker).units] == ["v2t-backup.timer", "v2t-worker@1"]
+    assert [unit.name for unit in _parse(rests, runs, timer, worker).units] == ["v2t-backup.timer", "v2t-worker@1"]
     assert [unit.fault for unit in _parse(failed, timer, worker).units] == ["failed", "", ""]
+
+
+def test_a_host_that_scales_lacks_no_worker_that_it_may_run_besides() -> None:
+    extra, scale = _block("v2t-worker@2", "inactive", "dead", file="disabled"), _block("v2t-scale")
+    assert [unit.name for unit in _parse(_block("v2t-worker@1"), extra, scale).units] == ["v2t-worker@1", "v2t-scale"]
+    assert [(unit.name, unit.state) for unit in _parse(extra, scale).units] == [
+        ("v2t-scale", "active"),
+        ("v2t-worker@*", "missing"),
+    ]
 
 
 def test_a_host_that_is_drained_lacks_no_worker() -> None:
