@@ -41,7 +41,11 @@ V2TError                     1  failed
 │   ├── EngineCrashed           its process died
 │   ├── EngineTimedOut          it stopped making progress
 │   ├── EngineOutOfMemory       it went over its memory limit
-│   └── EngineEmptyResult       no text where speech is present
+│   ├── EngineEmptyResult       no text where speech is present
+│   ├── ProviderUnreachable     nobody answers there, or the connection broke
+│   ├── ProviderBusy            it asks to come back later
+│   ├── ProviderFailed          it says that it failed, or its answer is not one
+│   └── ProviderRejected        it does not take this audio, or these parameters
 └── ConnectionFailed         5  something could not be reached
     ├── ClusterUnreachable      Temporal does not answer
     ├── StoreUnreachable        the object store does not answer
@@ -267,6 +271,28 @@ class EngineOutOfMemory(ProviderError):
 
 class EngineEmptyResult(ProviderError):
     """The speech engine returned no text where speech is present."""
+
+
+class ProviderUnreachable(ProviderError):
+    """The provider does not answer."""
+
+
+class ProviderBusy(ProviderError):
+    """The provider asks to come back later."""
+
+    def __init__(self, message: str = "", retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderFailed(ProviderError):
+    """The provider failed, or what it answered is no answer."""
+
+
+class ProviderRejected(ProviderError):
+    """The provider does not take this audio, or these parameters."""
+
+    retryable = False
 
 
 class ConnectionFailed(V2TError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from v2t.domain.capabilities import Capabilities
 from v2t.domain.jobs import Chunk, Cut, CutRequest, JobState, TranscribeOptions, TranscribeRequest, TranscribeResult
 from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
@@ -48,6 +49,27 @@ class Transcriber(Protocol):
             ProviderError: retryable or not, as its class says.
             ConfigurationError: the engine or model is not usable here.
         """
+        ...
+
+
+class RemoteTranscriber(Transcriber, Protocol):
+    """A provider on another machine, which is reached over a network."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, and its limits."""
+        ...
+
+    async def check(self) -> str:
+        """See whether it would take work now, cheaply and without computing; what it says of itself, in a few words.
+
+        Raises:
+            ProviderError, CredentialsRefused, ConfigurationError: why it would not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of its connections."""
         ...
 
 
