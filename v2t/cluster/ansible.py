@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -22,6 +23,9 @@ _TUNABLE = {
     "ANSIBLE_PIPELINING": ("connection", "pipelining", "True"),
 }
 """Variable → its section and key in ansible.cfg, and the value where neither file nor environment has one."""
+
+_STRATEGY = ("ANSIBLE_STRATEGY", "ANSIBLE_STRATEGY_PLUGINS")
+"""Who chooses a strategy of their own is not given ours: decision 0014."""
 
 _ALWAYS = {
     "ANSIBLE_DEPRECATION_WARNINGS": "False",
@@ -73,6 +77,7 @@ def environment(
     configuration: Path | None = None,
     configured: frozenset[tuple[str, str]] = frozenset(),
     vault_password: Path | None = None,
+    strategies: Path | None = None,
 ) -> dict[str, str]:
     """The environment of Ansible's programs.
 
@@ -82,17 +87,27 @@ def environment(
         configuration: the inventory's ansible.cfg, where there is one.
         configured: (section, key) that it sets, which are left to it.
         vault_password: file of the vault's password; it is named here, and never on a command line.
+        strategies: folder of Mitogen's strategies, where it is installed.
     """
     kept = {name: value for name, value in caller.items() if name not in _DANGEROUS}
     for name, (section, key, value) in _TUNABLE.items():
         if (section, key) not in configured:
             kept.setdefault(name, value)
+    own_strategy = ("defaults", "strategy") in configured or any(name in kept for name in _STRATEGY)
+    if strategies and not own_strategy:
+        kept |= dict(zip(_STRATEGY, ("mitogen_linear", str(strategies)), strict=True))
     kept |= _ALWAYS | {"ANSIBLE_ROLES_PATH": str(roles)}
     if configuration:
         kept["ANSIBLE_CONFIG"] = str(configuration)
     if vault_password:
         kept["ANSIBLE_VAULT_PASSWORD_FILE"] = str(vault_password)
     return kept
+
+
+def find_strategies() -> Path | None:
+    """The folder of Mitogen's strategies; None where it is not installed."""
+    found = importlib.util.find_spec("ansible_mitogen")
+    return Path(found.origin).parent / "plugins" / "strategy" if found and found.origin else None
 
 
 def read_configured(configuration: Path) -> frozenset[tuple[str, str]]:

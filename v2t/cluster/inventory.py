@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from v2t.cluster.ansible import call, complaint, environment, find_program, read_configured
+from v2t.cluster.ansible import call, complaint, environment, find_program, find_strategies, read_configured
 from v2t.cluster.artifacts import default_folder
 from v2t.cluster.initialization import HOSTS
 from v2t.cluster.shipped import shipped
@@ -65,6 +65,7 @@ def ansible_environment(folder: Path, password: Path | None) -> dict[str, str]:
         configuration=configuration if there else None,
         configured=read_configured(configuration) if there else frozenset(),
         vault_password=password,
+        strategies=find_strategies(),
     )
 
 

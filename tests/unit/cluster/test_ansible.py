@@ -10,6 +10,7 @@ from v2t.cluster.ansible import (
     complaint,
     environment,
     find_program,
+    find_strategies,
     playbook_command,
     read_configured,
 )
@@ -71,6 +72,21 @@ def test_the_environment_is_the_callers_and_what_the_run_relies_on() -> None:
         "ANSIBLE_VAULT_PASSWORD_FILE": "/i/password",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def test_where_mitogen_is_installed_its_strategy_is_used_unless_the_operator_has_chosen_one() -> None:
+    def strategy(caller: dict[str, str], configured: frozenset[tuple[str, str]] = frozenset()) -> str | None:
+        built = environment(caller, roles=Path("/roles"), configured=configured, strategies=Path("/mitogen"))
+        assert (built.get("ANSIBLE_STRATEGY_PLUGINS") == "/mitogen") == (
+            built.get("ANSIBLE_STRATEGY") == "mitogen_linear"
+        )
+        return built.get("ANSIBLE_STRATEGY")
+
+    assert strategy({}) == "mitogen_linear"
+    assert strategy({"ANSIBLE_STRATEGY": "linear"}) == "linear"
+    assert strategy({}, frozenset({("defaults", "strategy")})) is None
+    assert (found := find_strategies())
+    assert (found / "mitogen_linear.py").is_file()
 
 
 def test_the_operators_own_tuning_wins_in_the_environment_and_in_the_configuration(tmp_path: Path) -> None:
