@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from v2t.cluster.progress import Failure, Outcome, Run
 
 _GRACE_SECONDS = 20.0
 """How long Ansible may take to end what it does after an interruption."""
+
+_WORKERS_SECONDS = 2.0
+"""How long what it has started may live on after it; then it is killed."""
 
 OnChange = Callable[[Run, Sequence[Outcome]], None]
 """Called after every event, with the results in it."""
@@ -149,13 +153,24 @@ def _start(run: PlaybookRun, talk: IO[str], locks: Sequence[int]) -> subprocess.
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Interrupt Ansible, which then ends its connections; a second interruption kills it."""
+    """Interrupt Ansible, which then ends its connections; a second interruption kills it.
+
+    What it has started is looked for before: a task that waits for its host outlives the rest, in a session of its own.
+    """
+    import psutil
+
+    started: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     try:
         process.communicate(timeout=_GRACE_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+    for one in psutil.wait_procs(started, timeout=_WORKERS_SECONDS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 class _Log:

@@ -121,19 +121,19 @@ def test_a_playbook_that_ansible_cannot_read_says_why(inventory: Path) -> None:
     assert _record(inventory).startswith("failed: ")
 
 
-def test_an_interruption_ends_ansible_and_frees_the_cluster(inventory: Path) -> None:
+def test_an_interruption_ends_ansible_with_all_it_started_and_frees_the_cluster(inventory: Path) -> None:
     playbook = """
 - hosts: all
   gather_facts: false
   tasks:
     - name: Take long
-      ansible.builtin.command: {argv: [sleep, "60"]}
+      ansible.builtin.command: {argv: [setsid, --wait, sleep, "61.75"]}
 """
-
-    of_ansible = f"--inventory={inventory}"
+    of_ansible, of_its_task = f"--inventory={inventory}", "sleep 61.75"
 
     def interrupt(run: Run, _outcomes: Sequence[Outcome]) -> None:
         if run.task == "Take long":
+            wait_for(lambda: processes_about(of_its_task), "the task is under way")
             assert processes_about(of_ansible)
             raise KeyboardInterrupt
 
@@ -142,6 +142,7 @@ def test_an_interruption_ends_ansible_and_frees_the_cluster(inventory: Path) -> 
 
     assert _record(inventory) == "interrupted"
     wait_for(lambda: not processes_about(of_ansible), "Ansible has ended")
+    wait_for(lambda: not processes_about(of_its_task), "so has what it started, in a session of its own")
     with hold_cluster(inventory, "next", datetime.now(UTC)):
         pass
 
