@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from v2t import wiring
 from v2t.domain.errors import V2TError
-from v2t.domain.ports import JobRecords, ObjectStore
+from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.process.heap import ONE_HEAP
-from v2t.providers.table import load_class, resolve_provider
+from v2t.providers.table import REMOTE_PROVIDERS, load_class, resolve_provider
 
 if TYPE_CHECKING:
     from v2t.activities.transcription import TranscriptionActivities
@@ -91,6 +91,7 @@ class Workshop:
         )
         self._models = wiring.open_models(settings)
         self._engines: dict[str, LocalEngine] = {}
+        self._remotes: dict[str, RemoteTranscriber] = {}
         self._warming: list[asyncio.Task[None]] = []
 
     @cached_property
@@ -112,8 +113,17 @@ class Workshop:
         """The folder for files on their way into or out of the store."""
         return wiring.scratch_folder(self._settings)
 
-    def open_transcriber(self, name: str) -> LocalEngine:
-        """The engine that a provider name means here. Raises UnknownProvider, EngineNotInstalled."""
+    def open_transcriber(self, name: str) -> Transcriber:
+        """What a provider name means here. Raises UnknownProvider, EngineNotInstalled, ConfigurationError."""
+        return self.open_remote(name) if name in REMOTE_PROVIDERS else self._open_engine(name)
+
+    def open_remote(self, name: str) -> RemoteTranscriber:
+        """A provider on another machine, opened once. Raises EngineNotInstalled, ConfigurationError."""
+        if name not in self._remotes:
+            self._remotes[name] = load_class(REMOTE_PROVIDERS[name])(getattr(self._settings, name))
+        return self._remotes[name]
+
+    def _open_engine(self, name: str) -> LocalEngine:
         from v2t.weights.catalogue import memory_bytes
 
         provider = resolve_provider(name)
@@ -134,14 +144,16 @@ class Workshop:
 
         A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
         """
-        for coroutine in (self.open_transcriber(provider).warm_up(model), self._audio_tools.warm_up()):
+        engines = () if provider in REMOTE_PROVIDERS else (self._open_engine(provider).warm_up(model),)
+        for coroutine in (*engines, self._audio_tools.warm_up()):
             self._warming.append(asyncio.get_running_loop().create_task(_quietly(coroutine)))
 
     async def close(self) -> None:
-        """End the child processes."""
+        """End the child processes, and let go of connections."""
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
+        await asyncio.gather(*(remote.close() for remote in self._remotes.values()), return_exceptions=True)
         await self._engine_pool.close()
         await self._media_pool.close()
 

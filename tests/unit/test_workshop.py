@@ -1,13 +1,69 @@
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from typing import Any, cast
 
+import pytest
+
 from v2t.config import Settings
+from v2t.domain.errors import ConfigurationError, EngineNotInstalled
+from v2t.providers import table
+from v2t.providers.engine import LocalEngine
+from v2t.providers.whisper_server import WhisperServer
 from v2t.workshop import Workshop
+
+NOTHING = cast("Any", None)
+
+
+def open_workshop(**sections: dict[str, Any]) -> Workshop:
+    return Workshop(Settings.model_validate(sections), NOTHING, NOTHING, {"faster_whisper": "cuda"})
 
 
 def test_an_engine_computes_on_what_was_found_for_it_and_others_on_the_processor() -> None:
-    nothing = cast("Any", None)
-    workshop = Workshop(Settings(), nothing, nothing, {"faster_whisper": "cuda"})
-    told = {name: workshop.open_transcriber(name)._acceleration for name in ("faster_whisper", "whisper_cpp")}
+    workshop = open_workshop()
+    engines = {name: workshop.open_transcriber(name) for name in ("faster_whisper", "whisper_cpp")}
+    told = {name: cast("LocalEngine", engine)._acceleration for name, engine in engines.items()}
     assert told == {"faster_whisper": "cuda", "whisper_cpp": "cpu"}
+
+
+async def test_a_provider_elsewhere_is_opened_once_with_its_section_and_closed_at_the_end() -> None:
+    workshop = open_workshop(whisper_server={"url": "http://10.0.0.7", "model": "large-v3"})
+    provider = workshop.open_transcriber("whisper_server")
+    assert isinstance(provider, WhisperServer)
+    assert provider._settings.model == "large-v3"
+    assert workshop.open_transcriber("whisper_server") is workshop.open_remote("whisper_server") is provider
+    await workshop.close()
+    assert provider._edge.client.is_closed
+
+
+async def test_a_provider_elsewhere_that_does_not_open_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop = open_workshop(elevenlabs={"ca_file": "/none.pem"})
+    with pytest.raises(ConfigurationError, match=r"elevenlabs\.ca_file"):
+        workshop.open_transcriber("elevenlabs")
+    monkeypatch.setattr(table, "is_installed", lambda _provider: False)
+    with pytest.raises(EngineNotInstalled, match=r"pip install 'v2t\[openai\]'"):
+        workshop.open_transcriber("openai")
+    await workshop.close()
+
+
+async def test_warming_up_for_a_provider_elsewhere_starts_no_engine() -> None:
+    workshop = open_workshop()
+    workshop.warm_up("whisper_server", "base")
+    assert len(workshop._warming) == 1
+    assert not workshop._engines
+    await asyncio.sleep(0)
+    await workshop.close()
+
+
+def test_providers_elsewhere_cost_nothing_until_they_are_used() -> None:
+    program = (
+        "import sys\n"
+        "from v2t.config import Settings\n"
+        "from v2t.workshop import Workshop\n"
+        "Workshop(Settings(), None, None)\n"
+        "print([name for name in ('openai', 'httpx', 'fabric', 'v2t.providers._http') if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert run.stdout == "[]\n"

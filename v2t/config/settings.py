@@ -26,6 +26,8 @@ from v2t.config.machine import (
     Section,
     StandaloneSettings,
 )
+from v2t.config.providers import CustomHttpSettings, ElevenLabsSettings, OpenAiSettings, WhisperServerSettings
+from v2t.config.ssh_whisper import SshWhisperSettings
 
 PREFIX = "V2T_"
 
@@ -60,6 +62,11 @@ class Settings(BaseModel):
     batch: BatchSettings = Field(default_factory=BatchSettings)
     uploads: UploadsSettings = Field(default_factory=UploadsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    openai: OpenAiSettings = Field(default_factory=OpenAiSettings)
+    elevenlabs: ElevenLabsSettings = Field(default_factory=ElevenLabsSettings)
+    whisper_server: WhisperServerSettings = Field(default_factory=WhisperServerSettings)
+    custom_http: CustomHttpSettings = Field(default_factory=CustomHttpSettings)
+    ssh_whisper: SshWhisperSettings = Field(default_factory=SshWhisperSettings)
 
     _layers: tuple[Source, ...] = PrivateAttr(default=())
 
@@ -101,7 +108,7 @@ def describe_settings() -> Iterator[Setting]:
         for key, field in _section(section).model_fields.items():
             example = (field.examples or [""])[0]
             default = example if field.default_factory else field.default
-            if not isinstance(default, (str, int, float)):
+            if not isinstance(default, (str, int, float, tuple)):
                 default = str(default)
             yield Setting(section, key, field.description or "", default, example)
 

@@ -13,6 +13,7 @@ from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment, segments_from_document
+from v2t.providers.heard import SURELY_SPEECH_SECONDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +28,6 @@ NeededMemory = Callable[[str, str], int]
 _LIMIT_FACTOR = 3
 _LIMIT_FLOOR_BYTES = 1024 * 1024 * 1024
 """Room for the buffers of a long chunk, and far from what would hurt the machine."""
-
-_SURELY_SPEECH_SECONDS = 3.0
-"""Below this, what voice detection took for speech may rightly yield no words."""
 
 
 class LocalEngine:
@@ -78,7 +76,7 @@ class LocalEngine:
             "language": options.language,
             "translate": options.translate,
             "prompt": options.prompt,
-            "must_have_text": chunk.speech_seconds >= _SURELY_SPEECH_SECONDS,
+            "must_have_text": chunk.speech_seconds >= SURELY_SPEECH_SECONDS,
         }
         answer = await self._run(options.model, payload, on_progress)
         return EngineResult(

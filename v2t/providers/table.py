@@ -22,6 +22,18 @@ class LocalProvider:
     extra: str  # what to install
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteProvider:
+    """A service on another machine, which has a section of settings of its name."""
+
+    name: str
+    target: str  # "module:Class"
+    library: str  # the import name of what it needs
+    extra: str  # what to install
+
+
+Provider = LocalProvider | RemoteProvider
+
 LOCAL_PROVIDERS: dict[str, LocalProvider] = {
     provider.name: provider
     for provider in (
@@ -32,27 +44,38 @@ LOCAL_PROVIDERS: dict[str, LocalProvider] = {
     )
 }
 
+REMOTE_PROVIDERS: dict[str, RemoteProvider] = {
+    provider.name: provider
+    for provider in (
+        RemoteProvider("openai", "v2t.providers.openai:OpenAi", "openai", "openai"),
+        RemoteProvider("elevenlabs", "v2t.providers.elevenlabs:ElevenLabs", "httpx", "worker"),
+        RemoteProvider("whisper_server", "v2t.providers.whisper_server:WhisperServer", "httpx", "worker"),
+        RemoteProvider("custom_http", "v2t.providers.custom_http:CustomHttp", "httpx", "worker"),
+        RemoteProvider("ssh_whisper", "v2t.providers.ssh_whisper:SshWhisper", "fabric", "ssh"),
+    )
+}
 
-def is_installed(provider: LocalProvider) -> bool:
+
+def is_installed(provider: Provider) -> bool:
     """Whether its library can be imported, found out without importing it."""
     return importlib.util.find_spec(provider.library) is not None
 
 
 def check_name(name: str) -> None:
     """Whether there is such a provider, installed here or not. Raises UnknownProvider."""
-    if name != LOCAL and name not in LOCAL_PROVIDERS:
-        names = ", ".join((LOCAL, *LOCAL_PROVIDERS))
+    if name != LOCAL and name not in LOCAL_PROVIDERS and name not in REMOTE_PROVIDERS:
+        names = ", ".join((LOCAL, *LOCAL_PROVIDERS, *REMOTE_PROVIDERS))
         raise UnknownProvider(f"There is no provider {name!r}; there are {names}.")
 
 
 def resolve_provider(name: str) -> LocalProvider:
-    """The provider a name means on this machine; `local` is the fastest one installed.
+    """The engine a name means on this machine; `local` is the fastest one installed.
 
     CTranslate2's int8 kernels are about twice as fast as whisper.cpp on x86 (`make bench` prints the ratio);
     elsewhere whisper.cpp, which has kernels for every machine, comes first.
 
     Raises:
-        UnknownProvider: no such name.
+        UnknownProvider: no such name, or that of a provider on another machine.
         EngineNotInstalled: its library is missing.
     """
     if name == LOCAL:
@@ -63,14 +86,23 @@ def resolve_provider(name: str) -> LocalProvider:
                 return LOCAL_PROVIDERS[candidate]
         raise EngineNotInstalled
     check_name(name)
+    if name in REMOTE_PROVIDERS:
+        raise UnknownProvider(f"{name} is not an engine of this machine; there are {', '.join(LOCAL_PROVIDERS)}.")
     provider = LOCAL_PROVIDERS[name]
-    if not is_installed(provider):
-        raise EngineNotInstalled(f"{name} is not installed; `pip install 'v2t[{provider.extra}]'` installs it.")
+    _check_installed(provider)
     return provider
 
 
-def load_class(provider: LocalProvider) -> type:
-    """Import a provider's class."""
+def load_class(provider: Provider) -> type:
+    """Import a provider's class. Raises EngineNotInstalled."""
+    _check_installed(provider)
     module, _, name = provider.target.partition(":")
     found: type = getattr(importlib.import_module(module), name)
     return found
+
+
+def _check_installed(provider: Provider) -> None:
+    if not is_installed(provider):
+        raise EngineNotInstalled(
+            f"{provider.name} is not installed; `pip install 'v2t[{provider.extra}]'` installs it."
+        )

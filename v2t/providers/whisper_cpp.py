@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from v2t.domain.jobs import SAMPLE_RATE
@@ -11,6 +10,7 @@ from v2t.domain.languages import is_spaced
 from v2t.domain.transcript import Segment, Word
 from v2t.process.child import Emit
 from v2t.providers.engine import LocalEngine, as_answer, hear_twice_if_needed, loaded_model, read_samples
+from v2t.providers.heard import divide_piece, join_phrases
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,6 @@ _PROMPT_TOKENS = 224
 
 _TEMPERATURE_STEP = 0.2
 """The step of Whisper's own fallback (openai-whisper, transcribe.py)."""
-
-_PHRASE_PAUSE_SECONDS = 0.8
-_PHRASE_LONGEST_SECONDS = 12.0
-_PHRASE_ENDS = (".", "?", "!", "…", "。", "？", "！")  # noqa: RUF001 - full-width marks are meant
 
 
 class WhisperCpp(LocalEngine):
@@ -61,7 +57,7 @@ def transcribe(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
             language=language,
             **_options(payload, sampling=sampling),
         )
-        return _phrases([word for piece in pieces for word in _words(piece, spaced=spaced)])
+        return join_phrases([word for piece in pieces for word in _words(piece, spaced=spaced)])
 
     segments = hear_twice_if_needed(hear)
     seconds = time.monotonic() - started
@@ -120,36 +116,5 @@ def _detect_language(model: Any, samples: np.ndarray[Any, Any]) -> tuple[str, fl
 
 
 def _words(piece: Any, *, spaced: bool) -> list[Word]:
-    text = piece.text.strip()
-    start, end = piece.t0 / 100, piece.t1 / 100  # whisper.cpp counts in 10 ms
-    if not text:
-        return []
-    if spaced:
-        return [Word(text, start, end, float(piece.probability))]
-    # Without spaces whisper.cpp cannot tell words apart: give each character its share of the time.
-    step = (end - start) / len(text)
-    return [
-        Word(character, start + step * place, start + step * (place + 1), float(piece.probability), spaced=False)
-        for place, character in enumerate(text)
-    ]
-
-
-def _phrases(words: list[Word]) -> list[Segment]:
-    """Join words into phrases, which end at a full stop, a pause, or when they get long."""
-    if not words:
-        return []
-    segments = []
-    begin = 0
-    for place, (word, following) in enumerate(pairwise(words), 1):
-        ended = word.text.endswith(_PHRASE_ENDS) or following.start - word.end > _PHRASE_PAUSE_SECONDS
-        if ended or following.end - words[begin].start > _PHRASE_LONGEST_SECONDS:
-            segments.append(_segment(words[begin:place]))
-            begin = place
-    segments.append(_segment(words[begin:]))
-    return segments
-
-
-def _segment(words: list[Word]) -> Segment:
-    text = "".join((" " if word.spaced else "") + word.text for word in words).strip()
-    probability = sum(word.probability for word in words) / len(words)
-    return Segment(words[0].start, words[-1].end, text, tuple(words), probability)
+    # whisper.cpp counts in 10 ms
+    return divide_piece(piece.text, piece.t0 / 100, piece.t1 / 100, float(piece.probability), spaced=spaced)

@@ -8,9 +8,18 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
+from v2t.config import Settings
 from v2t.domain.errors import EngineNotInstalled, UnknownProvider
 from v2t.providers.engine import LocalEngine
-from v2t.providers.table import LOCAL_PROVIDERS, LocalProvider, load_class, resolve_provider
+from v2t.providers.table import (
+    LOCAL_PROVIDERS,
+    REMOTE_PROVIDERS,
+    LocalProvider,
+    RemoteProvider,
+    check_name,
+    load_class,
+    resolve_provider,
+)
 
 
 @pytest.fixture
@@ -32,6 +41,29 @@ def test_every_provider_can_be_loaded_and_knows_its_own_name(provider: LocalProv
     assert (kind.name, kind.model_format) == (provider.name, provider.model_format)
     module, _, function = kind.job.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("provider", REMOTE_PROVIDERS.values(), ids=lambda provider: provider.name)
+def test_every_provider_elsewhere_can_be_loaded_and_has_a_section_of_its_name(provider: RemoteProvider) -> None:
+    assert load_class(provider).name == provider.name  # type: ignore[attr-defined]
+    assert provider.name in Settings.model_fields
+
+
+@pytest.mark.parametrize("name", ["local", *LOCAL_PROVIDERS, *REMOTE_PROVIDERS])
+def test_all_of_them_are_names_of_providers(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", REMOTE_PROVIDERS)
+def test_a_provider_elsewhere_is_no_engine_of_this_machine(name: str) -> None:
+    with pytest.raises(UnknownProvider, match=f"{name} is not an engine of this machine; there are faster_whisper"):
+        resolve_provider(name)
+
+
+def test_a_provider_elsewhere_whose_library_is_missing_names_its_extra(installed: set[str]) -> None:
+    installed.clear()
+    with pytest.raises(EngineNotInstalled, match=r"openai is not installed; `pip install 'v2t\[openai\]'`"):
+        load_class(REMOTE_PROVIDERS["openai"])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +97,7 @@ def test_a_named_engine_that_is_missing_names_its_extra(installed: set[str]) -> 
 
 
 def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownProvider, match="'siri'; there are local, faster_whisper, whisper_cpp"):
+    with pytest.raises(UnknownProvider, match="'siri'; there are local, faster_whisper, whisper_cpp, openai"):
         resolve_provider("siri")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from v2t.domain.transcript import Word
-from v2t.providers.whisper_cpp import _detect_language, _phrases, _words
+from v2t.providers.whisper_cpp import _detect_language, _words
 
 SECOND = 16_000
 
@@ -20,14 +20,6 @@ class Piece:
     t0: int
     t1: int
     probability: float = 0.5
-
-
-def word(text: str, start: float, end: float) -> Word:
-    return Word(text, start, end, 0.5)
-
-
-def texts(words: list[Word]) -> list[str]:
-    return [segment.text for segment in _phrases(words)]
 
 
 def test_a_word_is_freed_of_its_space_and_its_time_counted_in_seconds() -> None:
@@ -44,33 +36,6 @@ def test_without_spaces_each_character_has_its_share_of_the_time() -> None:
         Word("本", 1.0, 2.0, 0.5, spaced=False),
         Word("語", 2.0, 3.0, 0.5, spaced=False),
     ]
-
-
-@pytest.mark.parametrize("mark", [".", "?", "!", "…", "。"])
-def test_a_phrase_ends_at_its_mark(mark: str) -> None:
-    words = [word("One", 0, 1), word(f"two{mark}", 1, 2), word("Three", 2, 3)]
-    assert texts(words) == [f"One two{mark}", "Three"]
-
-
-def test_a_phrase_ends_at_a_pause() -> None:
-    assert texts([word("one", 0, 1), word("two", 1.7, 2), word("three", 3, 4)]) == ["one two", "three"]
-
-
-def test_a_phrase_does_not_get_longer_than_twelve_seconds() -> None:
-    words = [word(f"w{second}", second, second + 1) for second in range(30)]
-    phrases = _phrases(words)
-    assert all(phrase.end - phrase.start <= 12 for phrase in phrases)
-    assert [w for phrase in phrases for w in phrase.words] == words
-
-
-def test_a_phrase_knows_its_span_and_mean_probability() -> None:
-    (phrase,) = _phrases([Word("a", 1.0, 2.0, 0.4), Word("b", 2.0, 3.0, 0.8)])
-    assert (phrase.start, phrase.end, phrase.text) == (1.0, 3.0, "a b")
-    assert phrase.probability == pytest.approx(0.6)
-
-
-def test_no_words_make_no_phrase() -> None:
-    assert _phrases([]) == []
 
 
 class Ear:

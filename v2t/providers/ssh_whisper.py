@@ -1,0 +1,159 @@
+"""Whisper on other machines, where a command is run over SSH."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from v2t.config.ssh_whisper import SshWhisperSettings
+from v2t.domain.capabilities import Capabilities
+from v2t.domain.errors import ConfigurationError
+from v2t.domain.jobs import Chunk, TranscribeOptions
+from v2t.domain.ports import EngineResult, OnProgress
+from v2t.providers.heard import make_result
+from v2t.providers.ssh_connections import Connections, Opened, refused_by_all
+from v2t.providers.ssh_examination import Step, examine_host
+from v2t.providers.ssh_login import find_host, open_connection
+from v2t.providers.ssh_session import Session
+from v2t.providers.whisper_command import (
+    build_command,
+    model_file,
+    parse_output,
+    read_language_probability,
+    read_progress,
+)
+
+_THREADS_PER_REQUEST = 3
+"""One works, one may cancel it, one may close what it used."""
+
+_CANCEL_SECONDS = 1.8
+"""How long the end of a cancelled command is waited for; then its connection is given up."""
+
+
+class SshWhisper:
+    """Transcriber on a whisper command of other machines.
+
+    Args:
+        settings: the section `ssh_whisper`.
+
+    Raises:
+        ConfigurationError: a host is not well formed.
+    """
+
+    name: ClassVar[str] = "ssh_whisper"
+
+    def __init__(self, settings: SshWhisperSettings) -> None:
+        self._settings = settings
+        hosts = [find_host(text, settings) for text in settings.hosts]
+        self._threads = ThreadPoolExecutor(
+            _THREADS_PER_REQUEST * settings.requests_per_host * len(hosts) + 1, thread_name_prefix="ssh-whisper"
+        )
+        self._connections = Connections(
+            hosts,
+            lambda host: open_connection(host, settings),
+            limit=settings.requests_per_host,
+            threads=self._threads,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See RemoteTranscriber.capabilities."""
+        return Capabilities(
+            translation=bool(self._settings.translate_arguments), dollars_per_minute=self._settings.dollars_per_minute
+        )
+
+    async def transcribe(
+        self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
+    ) -> EngineResult:
+        """See Transcriber.transcribe."""
+        self._check_hosts()
+        model = model_file(self._settings, options.model)
+        command = partial(build_command, self._settings, options)
+        command(audio="", output="")  # refuses what it cannot do before anybody is asked
+        listener = _Listener(on_progress)
+        limit = self._settings.timeout_seconds + self._settings.timeout_factor * chunk.speech_seconds
+        async with self._connections.channel() as opened:
+            started = time.monotonic()
+            session = Session(opened.host, opened.connection, opened.channel, self._settings.folder, limit)
+            running = self._threads.submit(session.transcribe, audio, command, model, listener.hear)
+            content = await self._finish(session, running, opened)
+            seconds = time.monotonic() - started
+        segments, language, probability = parse_output(content, options, listener.language_probability)
+        return make_result(chunk, segments, language, probability, seconds)
+
+    async def check(self) -> str:
+        """See RemoteTranscriber.check."""
+        self._check_hosts()
+        answers = await self._connections.survey()
+        refusals = [error for error in answers.values() if error]
+        if len(refusals) == len(answers):
+            raise refused_by_all(refusals)
+        well = len(answers) - len(refusals)
+        said = f"{well} of {len(answers)} hosts answer" if len(answers) > 1 else "answers"
+        return "; ".join([said, *(error.message for error in refusals)])
+
+    async def examine(self, host: str) -> AsyncIterator[Step]:
+        """See step by step whether a host can be used; ends at the first step that fails.
+
+        Args:
+            host: one of the section, or another, as HOST or user@HOST:PORT.
+
+        Raises:
+            ConfigurationError: that is no host.
+        """
+        steps = examine_host(find_host(host, self._settings), self._settings)
+        loop = asyncio.get_running_loop()
+        try:
+            while step := await loop.run_in_executor(self._threads, next, steps, None):
+                yield step
+        finally:
+            self._threads.submit(steps.close)
+
+    async def close(self) -> None:
+        """See RemoteTranscriber.close.
+
+        The threads end with this object: what still runs may need them to come to its end.
+        """
+        await self._connections.close()
+
+    def _check_hosts(self) -> None:
+        if not self._settings.hosts:
+            raise ConfigurationError("ssh_whisper.hosts is not set; set it to the machines that run Whisper")
+
+    async def _finish(self, session: Session, running: Future[bytes], opened: Opened) -> bytes:
+        """Wait for a session; when cancelled, until all has ended there, or its connection is given up."""
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            self._threads.submit(session.cancel)
+            ended = asyncio.wrap_future(running)
+            ended.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks how it ended
+            try:
+                await asyncio.wait({ended}, timeout=_CANCEL_SECONDS)
+            finally:
+                if not running.done():
+                    self._connections.drop(opened.connection)
+            raise
+
+
+class _Listener:
+    """Makes progress of what a command says; it is told in another thread than the one it reports in."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._loop = asyncio.get_running_loop()
+        self.language_probability: float | None = None
+
+    def hear(self, line: str) -> bool:
+        """See OnLine."""
+        fraction, probability = read_progress(line), read_language_probability(line)
+        if fraction is not None:
+            self._loop.call_soon_threadsafe(self._on_progress, fraction)
+        if probability is not None:
+            self.language_probability = probability
+        return fraction is not None or probability is not None
