@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError
-from v2t.domain.jobs import TranscribeOptions
-from v2t.domain.ports import JobFilter, ObjectStore
+from v2t.domain.jobs import AUTO, TranscribeOptions
+from v2t.domain.ports import JobFilter, ObjectStore, RemoteTranscriber
 from v2t.domain.records import JobRecord, ProviderAttempt
 
 if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
     from v2t.db.records import SqlJobRecords
+    from v2t.storage.breakers import SharedBreakers
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.minio import MinioObjectStore
     from v2t.storage.minio_client import Buckets, StoreAccount
     from v2t.storage.objects import DirectoryObjectStore
+    from v2t.storage.redis_cache import RedisCache
     from v2t.weights.store import ModelStore
 
 _MEGABYTE = 1024 * 1024
@@ -86,16 +88,19 @@ def buckets(settings: Settings) -> Buckets:
 def _cached(settings: Settings, *, disk_mb: int, metered: bool) -> CachedObjectStore:
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.disk_cache import DiskCache
+
+    disk = DiskCache(settings.cache.folder, disk_mb * _MEGABYTE) if disk_mb else None
+    return CachedObjectStore(open_bucket_store(settings), disk=disk, redis=_open_redis(settings), metered=metered)
+
+
+def _open_redis(settings: Settings) -> RedisCache | None:
+    """None where the cluster has none."""
     from v2t.storage.redis_cache import RedisCache
 
     cache, url = settings.cache, settings.cache.redis_url.reveal()
-    disk = DiskCache(cache.folder, disk_mb * _MEGABYTE) if disk_mb else None
-    redis = (
-        RedisCache(url, object_bytes=cache.redis_object_kb * _KILOBYTE, ttl_seconds=cache.redis_ttl_seconds)
-        if url
-        else None
-    )
-    return CachedObjectStore(open_bucket_store(settings), disk=disk, redis=redis, metered=metered)
+    if not url:
+        return None
+    return RedisCache(url, object_bytes=cache.redis_object_kb * _KILOBYTE, ttl_seconds=cache.redis_ttl_seconds)
 
 
 def scratch_folder(settings: Settings) -> Path:
@@ -112,6 +117,26 @@ def open_models(settings: Settings) -> ModelStore:
 
     bucket = Bucket(lambda: open_bucket_store(settings)) if settings.is_cluster else None
     return ModelStore(settings.models.folder, hub=settings.models.hub, bucket=bucket)
+
+
+def open_provider(settings: Settings, name: str) -> RemoteTranscriber:
+    """A provider on another machine.
+
+    Raises:
+        EngineNotInstalled: its library is missing.
+        ConfigurationError: its settings do not allow it to work.
+    """
+    from v2t.providers.table import REMOTE_PROVIDERS, load_class
+
+    opened: RemoteTranscriber = load_class(REMOTE_PROVIDERS[name])(getattr(settings, name))
+    return opened
+
+
+def open_breakers(settings: Settings) -> SharedBreakers:
+    """What is known of the failures of providers on other machines; of a cluster's, by all its machines."""
+    from v2t.storage.breakers import SharedBreakers
+
+    return SharedBreakers(_open_redis(settings) if settings.is_cluster else None)
 
 
 def open_records(settings: Settings) -> LazyJobRecords:
@@ -151,7 +176,7 @@ def upload_options(settings: Settings) -> TranscribeOptions:
 
     facts = find_model(settings.uploads.model or settings.models.default)
     language = "en" if facts.is_english_only else parse_language(settings.uploads.language)
-    return TranscribeOptions(model=facts.name, language=language)
+    return TranscribeOptions(AUTO, facts.name, language)
 
 
 async def make_schedules(settings: Settings, client: Client) -> None:

@@ -12,9 +12,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from v2t import wiring
+from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.errors import V2TError
 from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
+from v2t.planning import Kinds, Planner, no_kinds
 from v2t.process.heap import ONE_HEAP
+from v2t.providers.guarded import Guarded
 from v2t.providers.table import REMOTE_PROVIDERS, load_class, resolve_provider
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ class Workshop:
         store: the object store.
         records: the job records.
         accelerations: what engines compute on, by name; the others on the processor.
+        kinds: the kinds of workers that are there.
+
+    Raises:
+        ConfigurationError: the rules that choose providers are not right.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Workshop:
         store: ObjectStore,
         records: JobRecords,
         accelerations: Mapping[str, str] = MappingProxyType({}),
+        kinds: Kinds = no_kinds,
     ) -> None:
         from v2t.media.tools import ConfinedAudioTools
         from v2t.process.pool import ChildPool
@@ -90,6 +98,8 @@ class Workshop:
             limit_bytes=settings.audio.decode_memory_mb * _MEGABYTE,
         )
         self._models = wiring.open_models(settings)
+        self._breakers = wiring.open_breakers(settings)
+        self._planner = Planner(settings, kinds, self._breakers)
         self._engines: dict[str, LocalEngine] = {}
         self._remotes: dict[str, RemoteTranscriber] = {}
         self._warming: list[asyncio.Task[None]] = []
@@ -105,6 +115,7 @@ class Workshop:
             self._audio_tools,
             self.open_transcriber,
             self.scratch,
+            choose=self._planner.choose,
             **(_cluster_parts(self._settings) if self._settings.is_cluster else {}),
         )
 
@@ -115,12 +126,12 @@ class Workshop:
 
     def open_transcriber(self, name: str) -> Transcriber:
         """What a provider name means here. Raises UnknownProvider, EngineNotInstalled, ConfigurationError."""
-        return self.open_remote(name) if name in REMOTE_PROVIDERS else self._open_engine(name)
+        return self._open_remote(name) if name in REMOTE_PROVIDERS else self._open_engine(name)
 
-    def open_remote(self, name: str) -> RemoteTranscriber:
-        """A provider on another machine, opened once. Raises EngineNotInstalled, ConfigurationError."""
+    def _open_remote(self, name: str) -> RemoteTranscriber:
         if name not in self._remotes:
-            self._remotes[name] = load_class(REMOTE_PROVIDERS[name])(getattr(self._settings, name))
+            provider = wiring.open_provider(self._settings, name)
+            self._remotes[name] = Guarded(provider, self._breakers, BreakerPolicy())
         return self._remotes[name]
 
     def _open_engine(self, name: str) -> LocalEngine:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from redis import Redis, RedisError
 from support.caches import SlowStore, disk_cache, fetches, recording
+from support.redis_server import PASSWORD, RedisServer, redis_server
 
 from v2t.domain.errors import ObjectMissing
 from v2t.domain.ports import ObjectStore
@@ -25,61 +21,16 @@ from v2t.storage.redis_cache import RedisCache
 
 pytestmark = pytest.mark.servers
 
-PASSWORD = "open-sesame"  # noqa: S105 - of a server that lives as long as a test
 TRANSCRIPT = "t-1/transcript.json"
 RESULT = "t-1/chunks/00000-0-118000-fake-en.json"
 SPEECH = b"speech" * 10
 RECORDING = recording(SPEECH)
 
 
-class RedisServer:
-    """A Redis of one test's own, on a socket in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = folder / "redis.sock"
-        self._settings = folder / "redis.conf"
-        self._settings.write_text(
-            f'port 0\nunixsocket {self._socket}\nrequirepass {PASSWORD}\ndir {folder}\nsave ""\nappendonly no\n'
-        )
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"unix://:{PASSWORD}@{self._socket}"
-
-    def client(self) -> Redis:
-        return Redis.from_url(self.url, socket_timeout=5)
-
-    def start(self) -> None:
-        program = shutil.which("redis-server")
-        assert program, "Redis is not installed"
-        self.process = subprocess.Popen([program, str(self._settings)], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                with self.client() as client:
-                    client.ping()
-                    return
-            except RedisError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._socket.unlink(missing_ok=True)
-
-    def signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
-
-
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="v2t-redis-") as folder:  # a socket's path must be short
-        server = RedisServer(Path(folder))
+    with redis_server() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ async def provider_for(server: SshServer, model: str, tmp_path: Path) -> AsyncIt
     opened: list[SshWhisper] = []
 
     def open_one(**changes: Any) -> SshWhisper:
-        values = {"command": command, "model": model, "threads": 2, **changes}
+        values = {"command": command, "model_path": model, "threads": 2, **changes}
         opened.append(SshWhisper(settings_for(server, tmp_path, **values)))
         return opened[-1]
 
@@ -157,7 +157,9 @@ async def test_a_command_that_is_killed_costs_that_chunk_only(
 
 async def test_a_model_that_is_not_there_is_named(provider_for: Open, samples: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no model .*/none-large\.bin"):
-        await hear(provider_for(model="/var/none-{name}.bin"), samples / "jfk.wav", TranscribeOptions(model="large"))
+        await hear(
+            provider_for(model_path="/var/none-{name}.bin"), samples / "jfk.wav", TranscribeOptions(model="large")
+        )
 
 
 async def test_the_examination_of_a_host_that_works(provider_for: Open, server: SshServer) -> None:

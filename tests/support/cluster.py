@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 
-from v2t.activities.transcription import TranscriptionActivities
+from v2t.activities.transcription import TranscriptionActivities, choose_as_requested
 from v2t.client import Client
 from v2t.development_server import server_command, server_environment
 from v2t.domain.errors import ClusterUnreachable, V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
-from v2t.domain.ports import AudioTools, EngineResult, OnProgress
+from v2t.domain.ports import AudioTools, ChooseProviders, EngineResult, OnProgress
 from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.ports import free_port
 from v2t.process.service import Service
@@ -66,9 +66,10 @@ class ScriptedTranscriber:
         answer: the language it hears in a chunk, or what goes wrong with it; called for every attempt.
     """
 
-    name = "scripted"
-
-    def __init__(self, answer: Callable[[Chunk, int], str | V2TError] = lambda _chunk, _attempt: "en") -> None:
+    def __init__(
+        self, answer: Callable[[Chunk, int], str | V2TError] = lambda _chunk, _attempt: "en", name: str = "scripted"
+    ) -> None:
+        self.name = name
         self.asked: list[tuple[int, str]] = []
         """Chunk index and forced language, for every attempt."""
         self.cancelled = 0
@@ -113,12 +114,15 @@ class FakeCluster:
     store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
     records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
     size_bytes: int = 4  # of the recordings that are submitted
+    others: Mapping[str, ScriptedTranscriber] = field(default_factory=dict)
+    """Provider → who answers for it; the transcriber for all others."""
+    choose: ChooseProviders = choose_as_requested
 
-    async def submit(self, language: str = "", **facts: Any) -> TranscribeRequest:
+    async def submit(self, language: str = "", *, provider: str = "scripted", **facts: Any) -> TranscribeRequest:
         """Submit a recording that nobody has submitted before."""
         audio = AudioRef(uuid.uuid4().hex, self.size_bytes, "talk.wav")
         self.store.put_bytes(audio.key, b"RIFF")
-        request = TranscribeRequest(audio, TranscribeOptions(provider="scripted", language=language), **facts)
+        request = TranscribeRequest(audio, TranscribeOptions(provider=provider, language=language), **facts)
         await self.client.submit(request)
         return request
 
@@ -163,9 +167,10 @@ async def running_worker(
             cluster.store,
             cluster.records,
             audio_tools,
-            lambda _name: cluster.transcriber,
+            lambda name: cluster.others.get(name, cluster.transcriber),
             Path(scratch),
             host=host,
+            choose=cluster.choose,
         )
         role = Role(host=host if polls_host else "")
         async with running_workers(cluster.client, activities, slots, role=role):

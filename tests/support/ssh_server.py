@@ -161,7 +161,7 @@ def settings_for(server: SshServer, work: Path, mode: str = "well", **changes: A
         "key_file": str(server.key_file),
         "known_hosts": str(server.known_hosts),
         "folder": str(work),
-        "model": str(STAND_IN),  # any file that is there
+        "model_path": str(STAND_IN),  # any file that is there
         "command": (str(STAND_IN), mode, "{model}", "{audio}", "{language}", "{output}"),
     }
     return SshWhisperSettings(**{**values, **changes})

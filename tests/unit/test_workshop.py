@@ -11,6 +11,7 @@ from v2t.config import Settings
 from v2t.domain.errors import ConfigurationError, EngineNotInstalled
 from v2t.providers import table
 from v2t.providers.engine import LocalEngine
+from v2t.providers.guarded import Guarded
 from v2t.providers.whisper_server import WhisperServer
 from v2t.workshop import Workshop
 
@@ -30,10 +31,11 @@ def test_an_engine_computes_on_what_was_found_for_it_and_others_on_the_processor
 
 async def test_a_provider_elsewhere_is_opened_once_with_its_section_and_closed_at_the_end() -> None:
     workshop = open_workshop(whisper_server={"url": "http://10.0.0.7", "model": "large-v3"})
-    provider = workshop.open_transcriber("whisper_server")
+    guarded = cast("Guarded", workshop.open_transcriber("whisper_server"))
+    provider = guarded._provider
     assert isinstance(provider, WhisperServer)
     assert provider._settings.model == "large-v3"
-    assert workshop.open_transcriber("whisper_server") is workshop.open_remote("whisper_server") is provider
+    assert workshop.open_transcriber("whisper_server") is guarded
     await workshop.close()
     assert provider._edge.client.is_closed
 

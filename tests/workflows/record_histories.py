@@ -16,8 +16,8 @@ from support.cluster import NAMESPACE, FakeCluster, ScriptedTranscriber, fake_cl
 from support.processes import until
 
 from v2t.client import Client
-from v2t.domain.errors import EngineCrashed, ModelCorrupted, V2TError
-from v2t.domain.jobs import TranscribeRequest
+from v2t.domain.errors import CredentialsRefused, EngineCrashed, ModelCorrupted, ProviderRejected, V2TError
+from v2t.domain.jobs import AUTO, Choice, TranscribeRequest
 from v2t.testing import FakeAudioTools
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -142,11 +142,49 @@ async def host_gone(address: str) -> tuple[FakeCluster, TranscribeRequest]:
         return cluster, request
 
 
+async def _chain(
+    address: str, tools: FakeAudioTools, size_bytes: int, last: V2TError | None = None
+) -> tuple[FakeCluster, TranscribeRequest]:
+    """One that refuses and one that needs graphics cards, which nobody has, before one that answers or fails."""
+
+    async def choose(_request: TranscribeRequest, _seconds: float) -> tuple[Choice, ...]:
+        return Choice("refusing"), Choice("fast", workers="gpu"), Choice("last", "model of last")
+
+    providers = {
+        "refusing": ScriptedTranscriber(lambda _chunk, _: CredentialsRefused("the key is wrong"), "refusing"),
+        "last": ScriptedTranscriber(lambda _chunk, _: last or "en", "last"),
+    }
+    client = await Client.connect(address, NAMESPACE)
+    cluster = FakeCluster(client, ScriptedTranscriber(), others=providers, choose=choose)
+    async with running_worker(cluster, tools):
+        cluster.size_bytes = size_bytes
+        request = await cluster.submit(provider=AUTO)
+        try:
+            async with asyncio.timeout(200):
+                await cluster.client.result(request.job_id)
+        except V2TError as error:
+            print(f"  ends with {error.code}")
+        return cluster, request
+
+
+async def chain_small(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _chain(address, SHORT, FEW_BYTES)
+
+
+async def chain_long(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _chain(address, LONG, MANY_BYTES)
+
+
+async def chain_exhausted(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _chain(address, SHORT, MANY_BYTES, ProviderRejected("too long"))
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         *(short, long, retried_chunk, language_vote, failed, cancelled),
         *(small, small_but_long, small_and_failed),
+        *(chain_small, chain_long, chain_exhausted),
         *(paused, searchable_short, searchable_failed, stored, host_queue, host_gone),
     )
 }

@@ -52,7 +52,7 @@ def merge_results(request: MergeRequest, documents: Sequence[Document]) -> Trans
         language=request.language or None,
         language_probability=round(request.language_probability, 3) if request.language else None,
         provider=request.results[0].provider if request.results else options.provider,
-        model=options.model,
+        model=request.results[0].model if request.results else options.model,
         translated=options.translate,
         timings=Timings(
             decode_seconds=round(request.decode_seconds, 3),

@@ -6,11 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from v2t.domain.errors import DISK_FULL, ConnectionFailed, StorageFull, V2TError, WorkerDiskFull
+from v2t.domain.errors import (
+    DISK_FULL,
+    ConnectionFailed,
+    ProviderBusy,
+    ProviderError,
+    ProviderResting,
+    StorageFull,
+    V2TError,
+    WorkerDiskFull,
+)
 
 _BEAT_SECONDS = 1.0
 """A heartbeat carries news of cancellation back: this often keeps it below the promised 2 seconds."""
@@ -18,6 +28,12 @@ _BEAT_SECONDS = 1.0
 ATTEMPTS = 10
 """How often a step may fail that does not merely wait for a server. Each loss of a worker costs an attempt as well,
 so this is far above what a bad chunk needs."""
+
+TRIES = 3
+"""How often a provider is asked in vain where there is another one to ask."""
+
+_LONGEST_PAUSE_SECONDS = 600.0
+"""A provider that asks for more rest than this is asked again anyway, and may then be given up."""
 
 _PATIENT = (ConnectionFailed, WorkerDiskFull)
 """A server or disk that comes back is waited for as long as the retry policy says: nothing accepted is lost."""
@@ -39,11 +55,14 @@ class Report:
 
 
 @asynccontextmanager
-async def step() -> AsyncIterator[Report]:
+async def step(tries: int = 0) -> AsyncIterator[Report]:
     """Heartbeat while the body runs.
 
+    Args:
+        tries: how often a provider is asked in vain before another one is; 0: there is no other.
+
     Raises:
-        ApplicationError: the failure of an attempt after which there is no other.
+        ApplicationError: the failure of an attempt after which there is no other, or not before so many seconds.
     """
     report = Report()
 
@@ -56,11 +75,29 @@ async def step() -> AsyncIterator[Report]:
     try:
         yield report
     except V2TError as error:
-        if error.retryable and not isinstance(error, _PATIENT) and activity.info().attempt >= ATTEMPTS:
+        if is_last_try(error, tries):
             raise ApplicationError(error.message, type=error.code, non_retryable=True) from error
+        if isinstance(error, ProviderBusy) and error.retry_after_seconds:
+            later = timedelta(seconds=min(error.retry_after_seconds, _LONGEST_PAUSE_SECONDS))
+            raise ApplicationError(error.message, type=error.code, next_retry_delay=later) from error
         raise
     finally:
         task.cancel()
+
+
+def is_last_try(error: V2TError, tries: int = 0) -> bool:
+    """Whether nothing is gained by trying this step again after a failure that passes by itself.
+
+    Args:
+        error: of this attempt.
+        tries: as in `step`.
+    """
+    if not error.retryable or isinstance(error, _PATIENT):
+        return False
+    if tries and isinstance(error, ProviderResting):
+        return True
+    most = tries if tries and isinstance(error, ProviderError) else ATTEMPTS
+    return activity.info().attempt >= most
 
 
 @asynccontextmanager

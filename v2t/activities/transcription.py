@@ -20,13 +20,18 @@ from temporalio import activity
 from v2t.activities.attempts import AttemptLog, observe_nothing
 from v2t.activities.merging import Document, merge_results, read_results, stored_result, summarize
 from v2t.activities.objects import opened, put_files
-from v2t.activities.steps import on_the_disk_of, step
-from v2t.domain.errors import EngineEmptyResult, V2TError
+from v2t.activities.results import chunk_result, merge_request, result_key, with_vote
+from v2t.activities.steps import TRIES, Report, is_last_try, on_the_disk_of, step
+from v2t.domain.errors import EngineEmptyResult, V2TError, may_be_the_providers
 from v2t.domain.jobs import (
+    AUTO,
+    LOCAL,
+    Choice,
     ChunkRequest,
     ChunkResult,
     Cut,
     CutRequest,
+    Failure,
     FailureRequest,
     JobState,
     MergeRequest,
@@ -34,12 +39,26 @@ from v2t.domain.jobs import (
     SmallRequest,
     TranscribeRequest,
     TranscribeResult,
-    choose_language,
+    asked_of,
     transcript_key,
 )
-from v2t.domain.ports import AudioTools, EngineResult, JobRecords, ObjectStore, OnAttempt, OnProgress, Transcriber
+from v2t.domain.ports import (
+    AudioTools,
+    ChooseProviders,
+    EngineResult,
+    JobRecords,
+    ObjectStore,
+    OnAttempt,
+    OnProgress,
+    Transcriber,
+)
 from v2t.domain.records import JobRecord
 from v2t.domain.transcript import to_document
+
+
+async def choose_as_requested(request: TranscribeRequest, _seconds: float) -> tuple[Choice, ...]:
+    """The default of ChooseProviders."""
+    return (Choice(LOCAL),) if request.options.provider == AUTO else ()
 
 
 class TranscriptionActivities:
@@ -53,6 +72,7 @@ class TranscriptionActivities:
         scratch: folder for files on their way into the store; on the store's file system if that is local.
         host: the machine, whose own queue the rest of a file it began to cut is sent to; empty: it has none.
         observe: measures each try of a provider.
+        choose: whom to ask for a file.
     """
 
     def __init__(
@@ -65,6 +85,7 @@ class TranscriptionActivities:
         *,
         host: str = "",
         observe: OnAttempt = observe_nothing,
+        choose: ChooseProviders = choose_as_requested,
     ) -> None:
         self._store = store
         self._records = records
@@ -72,6 +93,7 @@ class TranscriptionActivities:
         self._open_transcriber = open_transcriber
         self._scratch = scratch
         self._host = host
+        self._choose = choose
         self._attempts = AttemptLog(records, observe, host)
 
     @activity.defn
@@ -83,11 +105,14 @@ class TranscriptionActivities:
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(request, Path(folder), report)
                 await self._put_chunks(cut, Path(folder))
-        return cut
+        return await self._with_plan(cut, request.plan_for) if request.plan_for else cut
 
     @activity.defn
     async def transcribe_small(self, request: SmallRequest) -> Cut:
-        """Cut a small file's first window; where that is all of it, in a single chunk, finish the job as well."""
+        """Cut a small file's first window; where that is all of it, in a single chunk, finish the job as well.
+
+        Where the provider to ask first computes elsewhere, or has failed and there is another one, that is left to do.
+        """
         job = request.request
         async with step() as report:
             # An attempt before this one may have stored the transcript and then failed to record the job.
@@ -95,25 +120,23 @@ class TranscriptionActivities:
                 return stored
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
-                if not cut.finished or len(cut.chunks) != 1:
+                cut = await self._with_plan(cut, job)
+                if cut.finished and len(cut.chunks) == 1 and not (cut.plan and cut.plan[0].workers):
+                    cut = await self._finish_small(request, cut, report, Path(folder))
+                if not cut.stored:
                     await self._put_chunks(cut, Path(folder))
-                    return cut
-                report.total = cut.chunks[0].speech_seconds
-                short = ShortRequest(cut.chunks[0], _merge_request(request, cut))
-                audio = Path(folder) / f"{cut.chunks[0].index}.wav"
-                result = await self._finish(short, report, audio, in_store=False)
-        return dataclasses.replace(cut, stored=result)
+        return cut
 
     @activity.defn
     async def transcribe_chunk(self, request: ChunkRequest) -> ChunkResult:
         """Transcribe one chunk and store its result; a result that is there already is used."""
-        async with step() as report:
+        async with step(request.tries) as report:
             return await self._transcribe_chunk(request, report)
 
     @activity.defn
     async def transcribe_short(self, request: ShortRequest) -> TranscribeResult:
         """Transcribe a file that is a single chunk, and merge it."""
-        async with step() as report, self._opened_here(request.chunk.key) as audio:
+        async with step(request.tries) as report, self._opened_here(request.chunk.key) as audio:
             return await self._finish(request, report, audio, in_store=True)
 
     @activity.defn
@@ -138,6 +161,26 @@ class TranscriptionActivities:
             cut = await self._audio_tools.cut(source, request, folder, on_progress)
         return dataclasses.replace(cut, host=self._host)
 
+    async def _with_plan(self, cut: Cut, request: TranscribeRequest) -> Cut:
+        return dataclasses.replace(cut, plan=await self._choose(request, cut.duration_seconds))
+
+    async def _finish_small(self, request: SmallRequest, cut: Cut, report: Report, folder: Path) -> Cut:
+        """The cut with what came of the first provider of its plan: the transcript, or its failure for good."""
+        first, others = (cut.plan[0], cut.plan[1:]) if cut.plan else (None, ())
+        options = asked_of(request.request.options, first) if first else None
+        chunk = cut.chunks[0]
+        report.total = chunk.speech_seconds
+        short = ShortRequest(chunk, merge_request(request, cut), options)
+        try:
+            result = await self._finish(short, report, folder / f"{chunk.index}.wav", in_store=False)
+        except V2TError as error:
+            is_over = not error.retryable or is_last_try(error, TRIES)
+            if not (first and others and is_over and may_be_the_providers(error.code)):
+                raise
+            failure = Failure(first.provider, error.code, error.message)
+            return dataclasses.replace(cut, plan=others, failures=(failure,))
+        return dataclasses.replace(cut, stored=result)
+
     async def _put_chunks(self, cut: Cut, folder: Path) -> None:
         await put_files(self._store, {chunk.key: folder / f"{chunk.index}.wav" for chunk in cut.chunks})
 
@@ -152,12 +195,12 @@ class TranscriptionActivities:
             audio: the chunk's audio on this machine.
             in_store: whether that is in the store too.
         """
-        request = ChunkRequest(short.merge.request.job_id, short.chunk, short.merge.request.options)
+        request = ChunkRequest(short.merge.request.job_id, short.chunk, short.options or short.merge.request.options)
         transcriber = self._open_transcriber(request.options.provider)
-        key = _result_key(request, transcriber.name)
+        key = result_key(request, transcriber.name)
         stored = await self._stored(key)
         document = stored or await self._hear(transcriber, request, report, audio)
-        merge = _with_vote(short.merge, _chunk_result(request, key, document, transcriber.name))
+        merge = with_vote(short.merge, chunk_result(request, key, document, transcriber.name))
         try:
             return await asyncio.to_thread(self._merge, merge, [document], clean=in_store or stored is not None)
         except V2TError:
@@ -167,13 +210,13 @@ class TranscriptionActivities:
 
     async def _transcribe_chunk(self, request: ChunkRequest, report: Callable[[float], None]) -> ChunkResult:
         transcriber = self._open_transcriber(request.options.provider)
-        key = _result_key(request, transcriber.name)
+        key = result_key(request, transcriber.name)
         document = await self._stored(key)
         if document is None:
             async with self._opened_here(request.chunk.key) as audio:
                 document = await self._hear(transcriber, request, report, audio)
             await self._keep(key, document)
-        return _chunk_result(request, key, document, transcriber.name)
+        return chunk_result(request, key, document, transcriber.name)
 
     async def _stored(self, key: str) -> Document | None:
         if not await asyncio.to_thread(self._store.exists, key):
@@ -241,44 +284,6 @@ class TranscriptionActivities:
         for key in self._store.list_keys(f"{request.request.job_id}/chunks/"):
             if key.endswith(".wav"):  # the results beside them stay: a retry goes on from there
                 self._store.delete(key)
-
-
-def _result_key(request: ChunkRequest, provider: str) -> str:
-    """Names everything that the result depends on, besides what the job id says already."""
-    chunk, language = request.chunk, request.options.language or "auto"
-    span = f"{chunk.start * 1000:.0f}-{chunk.end * 1000:.0f}"
-    return f"{request.job_id}/chunks/{chunk.index:05d}-{span}-{provider}-{language}.json"
-
-
-def _chunk_result(request: ChunkRequest, key: str, document: Document, provider: str) -> ChunkResult:
-    return ChunkResult(
-        index=request.chunk.index,
-        key=key,
-        language=document["language"],
-        language_probability=document["language_probability"],
-        speech_seconds=request.chunk.speech_seconds,
-        provider=provider,
-        model=request.options.model,
-    )
-
-
-def _merge_request(request: SmallRequest, cut: Cut) -> MergeRequest:
-    return MergeRequest(
-        request=request.request,
-        results=(),
-        silences=cut.silences,
-        duration_seconds=cut.duration_seconds,
-        language="",
-        language_probability=0.0,
-        decode_seconds=cut.decode_seconds,
-        started_at=request.started_at,
-        warnings=cut.warnings,
-    )
-
-
-def _with_vote(merge: MergeRequest, result: ChunkResult) -> MergeRequest:
-    language, probability = choose_language((result,))
-    return dataclasses.replace(merge, results=(result,), language=language, language_probability=probability)
 
 
 def _record(request: TranscribeRequest, state: JobState, started_at: float, finished_at: float) -> JobRecord:

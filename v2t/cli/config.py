@@ -88,7 +88,7 @@ def render_file() -> str:
     for setting in describe_settings():
         if setting.section != section:
             section = setting.section
-            lines += [f"# {describe_section(section)}", f"[{section}]"]
+            lines += [f"# {describe_section(section).splitlines()[0]}", f"[{section}]"]
         lines += [f"# {setting.description} Example: {_literal(setting.example)}"]
         lines += [f"# {setting.key} = {_literal(setting.default)}", ""]
     return "\n".join(lines)

@@ -14,9 +14,10 @@ _FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
 _OPTIONS = (
     click.option(
         "--provider",
-        default="local",
+        default="auto",
         show_default=True,
-        help="local (the fastest engine installed here), whisper_cpp or faster_whisper.",
+        help="auto (whom the rules and the chain of the settings choose), local (the fastest engine installed), "
+        "or one of `v2t providers list`.",
     ),
     click.option(
         "-m", "--model", default="", help="Whisper model; see `v2t models list`. [default: the setting models.default]"

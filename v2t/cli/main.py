@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("v2t.cli.jobs:group", "List, watch, pause, cancel and retry jobs."),
     "health": ("v2t.cli.health:command", "Show how every part of the system is."),
     "gateway": ("v2t.cli.gateway:group", "Take in recordings dropped into the object store."),
+    "providers": ("v2t.cli.providers:group", "List providers, and explain whom the rules choose."),
     "models": ("v2t.cli.models:group", "List, pull, push, verify and remove speech models."),
     "config": ("v2t.cli.config:group", "Show, write and check the settings."),
     "worker": ("v2t.cli.worker:group", "Do the work of a cluster on this machine."),

@@ -88,17 +88,23 @@ def parse_options(
     On a cluster the engine and the model are the workers': their presence on this machine says nothing.
     """
     from v2t.config import load_settings
-    from v2t.domain.jobs import TranscribeOptions
+    from v2t.domain.jobs import AUTO, LOCAL, TranscribeOptions
     from v2t.domain.languages import parse_language
-    from v2t.providers.table import check_name, resolve_provider
+    from v2t.planning import is_choice
+    from v2t.providers.table import REMOTE_PROVIDERS, check_name, resolve_provider
     from v2t.weights.catalogue import find_model
 
     settings = load_settings()
-    if settings.is_cluster:
-        check_name(provider)
+    check_name(provider)
+    if provider == AUTO and not is_choice(settings):
+        provider = LOCAL  # by the name that its jobs have had on such a machine all along
+    code = parse_language(language)
+    if provider in REMOTE_PROVIDERS:  # its models are its own
+        own_model = getattr(getattr(settings, provider), "model", "")
+        asked = model or own_model or settings.models.default
+        return settings, TranscribeOptions(provider, asked, code, translate, prompt)
     model_format = "" if settings.is_cluster else resolve_provider(provider).model_format
     facts = find_model(model or settings.models.default, model_format)
-    code = parse_language(language)
     if facts.is_english_only and (translate or code not in {"", "en"}):
         raise UsageError(f"The model {facts.name} knows only English; take {facts.name.removesuffix('.en')} instead.")
     if facts.is_english_only:
@@ -169,20 +175,29 @@ def prepare_embedded(settings: Settings, options: TranscribeOptions, *, keep: bo
     Returns:
         The name of the engine that will compute.
     """
+    from v2t import standalone
+    from v2t.providers.table import REMOTE_PROVIDERS
+
+    standalone.prepare_folder(settings.standalone.folder)
+    is_remote = options.provider in REMOTE_PROVIDERS
+    engine = options.provider if is_remote else _prepare_engine(settings, options)
+    if keep:
+        from v2t.cli.service import keep_up
+
+        keep_up(settings)
+    return engine
+
+
+def _prepare_engine(settings: Settings, options: TranscribeOptions) -> str:
     from v2t import standalone, wiring
     from v2t.providers.table import resolve_provider
 
     provider = resolve_provider(options.provider)
     models = wiring.open_models(settings)
-    standalone.prepare_folder(settings.standalone.folder)
     if models.model_path(options.model, provider.model_format) is None:
         standalone.prepare_folder(settings.models.folder)
         with download_bar(f"getting the model {options.model} for the first time") as report:
             models.ensure(options.model, provider.model_format, report)
-    if keep:
-        from v2t.cli.service import keep_up
-
-        keep_up(settings)
     return provider.name
 
 

@@ -12,9 +12,8 @@ from v2t.client.queues import queue_facts
 from v2t.cluster.instances import Instance, Instances
 from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ConnectionFailed
-from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE
+from v2t.workflows.policies import KIND_QUEUES
 
-_QUEUES = {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "memory": MEMORY_QUEUE, "remote": REMOTE_QUEUE}
 _FRESH_SECONDS = 60.0
 """A poller that was not seen for longer has gone."""
 
@@ -132,7 +131,7 @@ class Scaler:
 
 async def observe_queue(client: Client, kind: str) -> Load:
     """What waits for workers of a kind. Raises ClusterUnreachable."""
-    name = _QUEUES[kind]
+    name = KIND_QUEUES[kind]
     now = time.time()
     (queue,) = await queue_facts(client.temporal, (name,))
     fresh = [one for one in queue.pollers if now - one.last_seen_at < _FRESH_SECONDS]

@@ -86,11 +86,11 @@ class _Layer:
     def source(self, section: str, key: str) -> str:
         return f"file {self.path}" if self.path else f"environment {variable(section, key)}"
 
-    def place(self, section: str, key: str) -> str:
-        """The source with the line, as editors and compilers write it."""
+    def place(self, section: str, key: str, entry: int = 0) -> str:
+        """The source with the line, as editors and compilers write it; of a list of tables, of the entry."""
         if self.path is None:
             return variable(section, key)
-        line = _line_of(self.text, section, key)
+        line = _line_of(self.text, section, key) or _line_of_entry(self.text, section, key, entry)
         return f"{self.path}:{line}" if line else str(self.path)
 
 
@@ -144,9 +144,13 @@ def _assemble(layers: Sequence[_Layer]) -> Settings:
 def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
     """The first complaint in one line: where it stands, which key, what is wrong, and how many more there are."""
     first = error.errors(include_url=False, include_input=False)[0]
-    section, key = (*map(str, first["loc"]), "", "")[:2]
-    place = next((layer.place(section, key) for layer in layers if layer.holds(section, key)), "settings")
+    location = first["loc"]
+    section, key = (*map(str, location), "", "")[:2]
+    inner = location[2:]  # of a list of tables, which one of them, and its key
+    entry = inner[0] if inner and isinstance(inner[0], int) else 0
+    place = next((layer.place(section, key, entry) for layer in layers if layer.holds(section, key)), "settings")
     name = f"{section}.{key}" if key else section
+    name += "".join(f" {part + 1}" if isinstance(part, int) else f".{part}" for part in inner)
     match first["type"]:
         case "extra_forbidden":
             message = _unknown(place, name)
@@ -165,6 +169,13 @@ def _unknown(place: str, name: str) -> str:
     nearest = difflib.get_close_matches(name, known if "." in name else list(Settings.model_fields), n=1, cutoff=0.5)
     advice = f"did you mean {nearest[0]}?" if nearest else "`v2t config show` lists those there are"
     return f"{place}: there is no setting {name}; {advice}"
+
+
+def _line_of_entry(text: str, section: str, key: str, entry: int) -> int:
+    """The line of an entry of `[[section.key]]`, counted from 0; 0 when not found."""
+    header = re.compile(rf"\s*\[\[\s*{re.escape(section)}\s*\.\s*{re.escape(key)}\s*\]\]")
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)]
+    return lines[entry] if entry < len(lines) else 0
 
 
 def _line_of(text: str, section: str, key: str) -> int:

@@ -27,6 +27,7 @@ from v2t.config.machine import (
     StandaloneSettings,
 )
 from v2t.config.providers import CustomHttpSettings, ElevenLabsSettings, OpenAiSettings, WhisperServerSettings
+from v2t.config.selection import SelectionSettings
 from v2t.config.ssh_whisper import SshWhisperSettings
 
 PREFIX = "V2T_"
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     batch: BatchSettings = Field(default_factory=BatchSettings)
     uploads: UploadsSettings = Field(default_factory=UploadsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    selection: SelectionSettings = Field(default_factory=SelectionSettings)
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings)
     elevenlabs: ElevenLabsSettings = Field(default_factory=ElevenLabsSettings)
     whisper_server: WhisperServerSettings = Field(default_factory=WhisperServerSettings)

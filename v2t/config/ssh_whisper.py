@@ -123,7 +123,7 @@ class SshWhisperSettings(Section):
         description="What is added to the command for a prompt; empty: it takes none.",
         examples=[["--prompt", "{prompt}"]],
     )
-    model: str = Field(
+    model_path: str = Field(
         default="/var/lib/whisper/ggml-{name}.bin",
         pattern=r"^/[^\x00]*$",
         description="Model file there; {name} stands for the model's name.",

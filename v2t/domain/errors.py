@@ -44,8 +44,10 @@ V2TError                     1  failed
 │   ├── EngineEmptyResult       no text where speech is present
 │   ├── ProviderUnreachable     nobody answers there, or the connection broke
 │   ├── ProviderBusy            it asks to come back later
+│   │   └── ProviderResting     it failed so often that it is left alone for a while
 │   ├── ProviderFailed          it says that it failed, or its answer is not one
-│   └── ProviderRejected        it does not take this audio, or these parameters
+│   ├── ProviderRejected        it does not take this audio, or these parameters
+│   └── ProvidersExhausted      all that the plan names failed
 └── ConnectionFailed         5  something could not be reached
     ├── ClusterUnreachable      Temporal does not answer
     ├── StoreUnreachable        the object store does not answer
@@ -285,12 +287,22 @@ class ProviderBusy(ProviderError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ProviderResting(ProviderBusy):
+    """The provider has failed so often that it is left alone for a while."""
+
+
 class ProviderFailed(ProviderError):
     """The provider failed, or what it answered is no answer."""
 
 
 class ProviderRejected(ProviderError):
     """The provider does not take this audio, or these parameters."""
+
+    retryable = False
+
+
+class ProvidersExhausted(ProviderError):
+    """Every provider that could be asked has failed; `v2t providers status` says how they are."""
 
     retryable = False
 
@@ -350,6 +362,11 @@ ERRORS: dict[str, type[V2TError]] = _tree(V2TError)
 
 NOT_RETRYABLE: tuple[str, ...] = tuple(sorted(name for name, kind in ERRORS.items() if not kind.retryable))
 """Wire names that a retry policy lists as final."""
+
+
+def may_be_the_providers(code: str) -> bool:
+    """Whether another provider may do better where one has failed with this wire name."""
+    return issubclass(ERRORS.get(code, V2TError), ProviderError | ConfigurationError | ModelUnavailable)
 
 
 def from_wire(code: str, message: str) -> V2TError:

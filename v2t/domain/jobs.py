@@ -18,6 +18,9 @@ SAMPLE_RATE = 16_000
 LOCAL = "local"
 """The provider name that means: the fastest engine installed on the machine that runs it."""
 
+AUTO = "auto"
+"""The provider name that means: whoever the rules and the chain of the settings name, one after the other."""
+
 DEFAULT_MODEL = "base"
 DEFAULT_USER = "local"
 DEFAULT_PRIORITY = 3
@@ -135,6 +138,21 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A provider to ask, and where."""
+
+    provider: str
+    model: str = ""  # empty: the one of the request
+    workers: str = ""  # kind of workers that are to compute it; empty: those of the request
+    reason: str = ""
+
+
+def asked_of(options: TranscribeOptions, choice: Choice) -> TranscribeOptions:
+    """The options as they are asked of a provider."""
+    return replace(options, provider=choice.provider, model=choice.model or options.model)
+
+
+@dataclass(frozen=True, slots=True)
 class CutRequest:
     """Cut a window of the source: from `start`, in seconds of its timeline, for about `window_seconds`.
 
@@ -146,6 +164,19 @@ class CutRequest:
     start: float = 0.0
     window_seconds: float = 120.0
     first_index: int = 0
+    plan_for: TranscribeRequest | None = None  # whose providers are to be chosen with the first window
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A provider that was asked in vain."""
+
+    provider: str
+    code: str  # name of the error's class
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +197,8 @@ class Cut:
     warnings: tuple[str, ...] = ()
     host: str = ""  # the machine that cut it, whose disk holds the source now
     stored: TranscribeResult | None = None  # the transcript stands: there is nothing more to do
+    plan: tuple[Choice, ...] = ()  # providers to ask, of the first window; empty: the request's own
+    failures: tuple[Failure, ...] = ()  # those that were asked already, in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +208,7 @@ class ChunkRequest:
     job_id: str
     chunk: Chunk
     options: TranscribeOptions
+    tries: int = 0  # after so many the next provider is asked; 0: there is no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +245,8 @@ class ShortRequest:
 
     chunk: Chunk
     merge: MergeRequest  # without results and language, which are not known yet
+    options: TranscribeOptions | None = None  # with the provider to ask; None: the request's own
+    tries: int = 0  # as in ChunkRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from v2t.domain.breaker import Breaker
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.jobs import Chunk, Cut, CutRequest, JobState, TranscribeOptions, TranscribeRequest, TranscribeResult
+from v2t.domain.jobs import (
+    Choice,
+    Chunk,
+    Cut,
+    CutRequest,
+    JobState,
+    TranscribeOptions,
+    TranscribeRequest,
+    TranscribeResult,
+)
 from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
@@ -71,6 +81,25 @@ class RemoteTranscriber(Transcriber, Protocol):
     async def close(self) -> None:
         """Let go of its connections."""
         ...
+
+
+class Breakers(Protocol):
+    """What is known of the providers' failures, on one machine or in a whole cluster."""
+
+    def read(self, provider: str) -> Breaker:
+        """Of one provider."""
+        ...
+
+    def change(self, provider: str, change: Callable[[Breaker], tuple[Breaker, bool]]) -> bool:
+        """Put what `change` makes of it in its place, and answer what that says besides.
+
+        `change` may be called again where others have changed it meanwhile.
+        """
+        ...
+
+
+ChooseProviders = Callable[[TranscribeRequest, float], Awaitable[tuple[Choice, ...]]]
+"""Request and seconds of its audio, 0 if not known → whom to ask, one after the other; empty: as the request says."""
 
 
 class AudioTools(Protocol):

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from v2t.config.secret import Secret
 from v2t.domain.errors import ConfigurationError, ConnectionFailed, V2TError
-from v2t.health import machine_parts, temporal_parts
+from v2t.health import machine_parts, provider_parts, temporal_parts
 from v2t.health.database_parts import look_at_database, look_at_redis, look_at_replica
 from v2t.health.report import HealthReport, Part, broken, weak
 from v2t.health.store_parts import look_at_store
@@ -66,6 +66,16 @@ async def examine(settings: Settings, *, limit_seconds: float, embedded: Embedde
     return HealthReport(parts, time.monotonic() - started)
 
 
+def _provider_checks(settings: Settings, seconds: float) -> list[Check]:
+    """One for each provider on another machine that is set up."""
+    from v2t.planning import remote_providers
+
+    return [
+        Check(f"provider {name}", partial(provider_parts.look_at_provider, settings, name, seconds), required=False)
+        for name in remote_providers(settings)
+    ]
+
+
 def _checks(settings: Settings, seconds: float, embedded: Embedded | None) -> list[Check]:
     if embedded is not None and not settings.is_cluster:
         return [
@@ -74,6 +84,7 @@ def _checks(settings: Settings, seconds: float, embedded: Embedded | None) -> li
                 Check(name, partial(in_thread, partial(look, settings)), required=True)
                 for name, look in machine_parts.LOOKS.items()
             ),
+            *_provider_checks(settings, seconds),
         ]
     return [
         Check("temporal", partial(temporal_parts.look_at_cluster, settings), required=True),
@@ -81,6 +92,7 @@ def _checks(settings: Settings, seconds: float, embedded: Embedded | None) -> li
             Check(name, partial(in_thread, partial(look, settings, seconds)), required=required)
             for name, (look, required) in _CLUSTER_LOOKS.items()
         ),
+        *_provider_checks(settings, seconds),
     ]
 
 
@@ -143,8 +155,9 @@ def _secrets(settings: Settings) -> tuple[str, ...]:
     found: set[str] = set()
     for section in type(settings).model_fields:
         for value in vars(getattr(settings, section)).values():
-            if isinstance(value, Secret):
-                found |= _spellings(value)
+            for each in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(each, Secret):
+                    found |= _spellings(each)
     return tuple(sorted(found, key=len, reverse=True))
 
 

@@ -1,4 +1,4 @@
-"""Reading the answers of HTTP services: what stands where, why they refuse, when to come back."""
+"""Reading what services answer: what stands where, why they refuse, when to come back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 _MAX_WAIT_SECONDS = 3600.0
 _REASON_BYTES = 4096
+_REASON_CHARACTERS = 200
 _COMMON_REASONS = ("error.message", "error", "detail.message", "detail.0.msg", "detail", "message")
 """Where OpenAI, ElevenLabs, FastAPI and whisper.cpp write why they refuse."""
 
@@ -43,6 +44,12 @@ def retry_after_seconds(value: str, now: float) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return min(max(wait, 0.0), _MAX_WAIT_SECONDS)
+
+
+def plain(text: str) -> str:
+    """What a service said as part of a message of ours: one short line without control characters."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 1] + "…"
 
 
 def say_status(status: int) -> str:

@@ -27,7 +27,7 @@ from v2t.domain.errors import (
     ProviderUnreachable,
     V2TError,
 )
-from v2t.providers._answers import find_reason, retry_after_seconds, say_status
+from v2t.providers._answers import find_reason, plain, retry_after_seconds, say_status
 
 ChooseAddress = Callable[[str], Awaitable[str]]
 """Host name → the address to connect to."""
@@ -41,7 +41,6 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The words of ten hours with their times, as ElevenLabs writes them, are about 20 MB."""
 
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30.0)
-_MAX_REASON_CHARACTERS = 200
 _TRY_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY})
 
 
@@ -172,8 +171,7 @@ class HttpEdge:
         """What a server said as part of a message of ours: one short line without secrets."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "(redacted)")
-        text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-        return text if len(text) <= _MAX_REASON_CHARACTERS else text[: _MAX_REASON_CHARACTERS - 1] + "…"
+        return plain(text)
 
     def broken(self, error: httpx.TransportError, url: httpx.URL) -> ProviderUnreachable:
         """The error for a connection that was not made, or that broke."""

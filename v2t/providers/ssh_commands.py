@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError, ProviderFailed
+from v2t.providers._answers import plain
 from v2t.providers.whisper_command import quote
 
 if TYPE_CHECKING:
@@ -14,14 +15,7 @@ _SECONDS = 15.0
 """How long a short command may take: a host that swaps is slow."""
 
 _LIMIT_BYTES = 64 * 1024
-_LIMIT_CHARACTERS = 200
 _KILOBYTE = 1024
-
-
-def plain(text: str) -> str:
-    """What a host said as part of a message: one short line without control characters."""
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _LIMIT_CHARACTERS else text[: _LIMIT_CHARACTERS - 1] + "…"
 
 
 def run_briefly(transport: paramiko.Transport, argv: list[str]) -> tuple[int, str]:
@@ -50,7 +44,7 @@ def check_model(files: paramiko.SFTPClient, path: str, host: object) -> int:
         return files.stat(path).st_size or 0
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no model {plain(path)} on {host}; put it there, or set ssh_whisper.model"
+            f"there is no model {plain(path)} on {host}; put it there, or set ssh_whisper.model_path"
         ) from None
 
 

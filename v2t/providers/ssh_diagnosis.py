@@ -12,7 +12,8 @@ from v2t.domain.errors import (
     ProviderUnreachable,
     V2TError,
 )
-from v2t.providers.ssh_commands import free_bytes, plain
+from v2t.providers._answers import plain
+from v2t.providers.ssh_commands import free_bytes
 from v2t.providers.ssh_login import Host
 
 _FULL_BYTES = 64 * 1024

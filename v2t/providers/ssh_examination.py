@@ -7,9 +7,7 @@ import secrets
 import socket
 import tempfile
 import time
-import wave
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,25 +16,16 @@ import paramiko
 
 from v2t.config.ssh_whisper import SshWhisperSettings
 from v2t.domain.errors import ConfigurationError, ProviderUnreachable, V2TError
-from v2t.domain.jobs import DEFAULT_MODEL, SAMPLE_RATE, TranscribeOptions
-from v2t.providers.ssh_commands import check_model, free_bytes, plain, run_briefly
+from v2t.domain.jobs import DEFAULT_MODEL, TranscribeOptions
+from v2t.providers._answers import plain
+from v2t.providers.examination import SAMPLE_SECONDS, Step, write_sample
+from v2t.providers.ssh_commands import check_model, free_bytes, run_briefly
 from v2t.providers.ssh_login import Host, Stages, close_connection, find_host, open_connection
 from v2t.providers.ssh_session import Session
 from v2t.providers.whisper_command import build_command, model_file, parse_output, read_progress
 
-_SAMPLE_SECONDS = 1
 _MEGABYTE = 1_000_000
 _VERSION = re.compile(r"\bv?\d+\.\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str  # what was found, or why not and what to do
-    seconds: float
 
 
 def examine_host(host: Host, settings: SshWhisperSettings, model: str = DEFAULT_MODEL) -> Generator[Step]:
@@ -166,18 +155,14 @@ class _Examination:
     def sample(self) -> str:
         """Whether a second of silence can be transcribed."""
         settings = self._settings
-        limit = settings.timeout_seconds + settings.timeout_factor * _SAMPLE_SECONDS
+        limit = settings.timeout_seconds + settings.timeout_factor * SAMPLE_SECONDS
         session = Session(self._host, self._connection, self._transport.open_session(), settings.folder, limit)
-        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-            with wave.open(file, "wb") as sound:
-                sound.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-                sound.writeframes(bytes(2 * SAMPLE_RATE * _SAMPLE_SECONDS))
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:
             content = session.transcribe(
-                Path(file.name),
+                write_sample(Path(folder) / "0.wav"),
                 partial(build_command, settings, self._options),
                 self._model,
                 lambda line: read_progress(line) is not None,
             )
         parse_output(content, self._options, None)
-        return f"{_SAMPLE_SECONDS} s of silence transcribed"
+        return f"{SAMPLE_SECONDS} s of silence transcribed"

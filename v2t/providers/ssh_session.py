@@ -24,7 +24,8 @@ from v2t.domain.errors import (
     ProviderFailed,
     V2TError,
 )
-from v2t.providers.ssh_commands import check_model, plain
+from v2t.providers._answers import plain
+from v2t.providers.ssh_commands import check_model
 from v2t.providers.ssh_diagnosis import Diagnosis, too_many_sessions
 from v2t.providers.ssh_login import Host
 from v2t.providers.ssh_supervisor import ENDED, READY, REFUSED, supervised

@@ -8,7 +8,7 @@ import platform
 from dataclasses import dataclass
 
 from v2t.domain.errors import EngineNotInstalled, UnknownProvider
-from v2t.domain.jobs import LOCAL
+from v2t.domain.jobs import AUTO, LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ def is_installed(provider: Provider) -> bool:
 
 def check_name(name: str) -> None:
     """Whether there is such a provider, installed here or not. Raises UnknownProvider."""
-    if name != LOCAL and name not in LOCAL_PROVIDERS and name not in REMOTE_PROVIDERS:
-        names = ", ".join((LOCAL, *LOCAL_PROVIDERS, *REMOTE_PROVIDERS))
-        raise UnknownProvider(f"There is no provider {name!r}; there are {names}.")
+    names = (AUTO, LOCAL, *LOCAL_PROVIDERS, *REMOTE_PROVIDERS)
+    if name not in names:
+        raise UnknownProvider(f"There is no provider {name!r}; there are {', '.join(names)}.")
 
 
 def resolve_provider(name: str) -> LocalProvider:
-    """The engine a name means on this machine; `local` is the fastest one installed.
+    """The engine a name means on this machine; `local` is the fastest one installed, and `auto` has it as well.
 
     CTranslate2's int8 kernels are about twice as fast as whisper.cpp on x86 (`make bench` prints the ratio);
     elsewhere whisper.cpp, which has kernels for every machine, comes first.
@@ -78,7 +78,7 @@ def resolve_provider(name: str) -> LocalProvider:
         UnknownProvider: no such name, or that of a provider on another machine.
         EngineNotInstalled: its library is missing.
     """
-    if name == LOCAL:
+    if name in {LOCAL, AUTO}:
         x86 = platform.machine().lower() in {"x86_64", "amd64"}
         order = ("faster_whisper", "whisper_cpp") if x86 else ("whisper_cpp", "faster_whisper")
         for candidate in order:

@@ -33,9 +33,9 @@ def model_file(settings: SshWhisperSettings, name: str) -> str:
     """
     if not any("{model}" in word for word in settings.command):
         return ""
-    if "{name}" in settings.model and ("/" in name or "\0" in name or not name.strip(".")):
+    if "{name}" in settings.model_path and ("/" in name or "\0" in name or not name.strip(".")):
         raise ProviderRejected(f"{name!r} is no name of a model for ssh_whisper")
-    return settings.model.replace("{name}", name)
+    return settings.model_path.replace("{name}", name)
 
 
 def build_command(settings: SshWhisperSettings, options: TranscribeOptions, *, audio: str, output: str) -> list[str]:

@@ -70,20 +70,20 @@ class RedisCache:
 
     def get(self, key: str) -> tuple[bytes, str] | None:
         """An object and its etag, or None. What is not whole, or belongs to another key, is no object."""
-        packed = self._ask(lambda redis: redis.get(_PREFIX + key))
+        packed = self.ask(lambda redis: redis.get(_PREFIX + key))
         return unpack(key, packed) if isinstance(packed, bytes) else None
 
     def put(self, key: str, data: bytes, etag: str = "") -> None:
         """Keep an object, if it is small enough."""
         if len(data) <= self.object_bytes:
             packed = pack(key, data, etag)
-            self._ask(lambda redis: redis.set(_PREFIX + key, packed, ex=self._ttl_seconds))
+            self.ask(lambda redis: redis.set(_PREFIX + key, packed, ex=self._ttl_seconds))
 
     def discard(self, keys: Sequence[str]) -> None:
         """Forget objects."""
         for start in range(0, len(keys), _DELETE_AT_ONCE):
             names = [_PREFIX + key for key in keys[start : start + _DELETE_AT_ONCE]]
-            self._ask(lambda redis, names=names: redis.unlink(*names))  # type: ignore[misc]  # a loop's lambda
+            self.ask(lambda redis, names=names: redis.unlink(*names))  # type: ignore[misc]  # a loop's lambda
 
     def close(self) -> None:
         """End its connections."""
@@ -92,7 +92,8 @@ class RedisCache:
                 self._redis.close()
                 self._redis = None
 
-    def _ask(self, question: Callable[[Redis], _Answer]) -> _Answer | None:
+    def ask(self, question: Callable[[Redis], _Answer]) -> _Answer | None:
+        """What Redis answers to anything; None while it cannot be asked."""
         if not self.answers:
             return None
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from v2t import wiring
 from v2t.domain.errors import ClusterUnreachable, ConfigurationError, ConnectionFailed, StorageError, V2TError
 from v2t.domain.jobs import LOCAL, transcript_key
+from v2t.planning import kinds_of
 from v2t.process.ports import LOOPBACK, free_port
 from v2t.providers.table import LOCAL_PROVIDERS
 from v2t.weights.catalogue import memory_bytes
@@ -95,7 +96,7 @@ async def _work(settings: Settings, status: WorkerStatus, ended: asyncio.Event, 
         await _wait_for(status, host, "the object store", lambda: asyncio.to_thread(store.exists, probe))
         await _wait_for(status, host, "the database", lambda: asyncio.to_thread(records.get, _NO_JOB))
         accelerations = {found.engine: found.used} if (found := status.acceleration) else {}
-        workshop = Workshop(_with_slots(settings, status), store, records, accelerations)
+        workshop = Workshop(_with_slots(settings, status), store, records, accelerations, kinds_of(client))
         stack.push_async_callback(workshop.close)
         if status.role.kind != "remote":
             workshop.warm_up(LOCAL, settings.models.default)

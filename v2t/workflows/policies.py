@@ -25,6 +25,12 @@ MEMORY_QUEUE = "v2t-memory"
 REMOTE_QUEUE = "v2t-remote"
 """Providers that are asked over the network."""
 
+KIND_QUEUES = {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "memory": MEMORY_QUEUE, "remote": REMOTE_QUEUE}
+"""Kind of workers → their queue."""
+
+KIND_WAIT = timedelta(minutes=1)
+"""How long a step waits for workers of a kind where another provider could do it."""
+
 HOST_QUEUE_WAIT = timedelta(seconds=10)
 """How long a step waits for the machine that has its files before it goes to any other."""
 

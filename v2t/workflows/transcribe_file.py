@@ -21,6 +21,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from v2t.activities.transcription import TranscriptionActivities
     from v2t.domain.jobs import (
+        Choice,
         Chunk,
         ChunkRequest,
         ChunkResult,
@@ -36,14 +37,18 @@ with workflow.unsafe.imports_passed_through():
         Stage,
         TranscribeRequest,
         TranscribeResult,
+        asked_of,
         choose_language,
     )
+    from v2t.workflows.fallback import Chain
     from v2t.workflows.policies import (
         CHUNKS_IN_FLIGHT,
         CPU_QUEUE,
         FIRST_WINDOW_SECONDS,
         HEARTBEAT_TIMEOUT,
         HOST_QUEUE_WAIT,
+        KIND_QUEUES,
+        KIND_WAIT,
         QUEUE,
         RETRY,
         STEP_TIMEOUT,
@@ -75,13 +80,14 @@ class TranscribeFile:
         self._host = ""  # the machine whose disk holds the source
         self._paused = False
         self._urgency = request.priority
+        self._chain = Chain()
 
     @workflow.run
     async def run(self, _request: TranscribeRequest) -> TranscribeResult:
         """Transcribe; on failure or cancellation write that down and fail the same way."""
         try:
             result = await self._transcribe()
-        except (ActivityError, asyncio.CancelledError) as error:
+        except (ActivityError, ApplicationError, asyncio.CancelledError) as error:
             await self._record_failure(error)
             raise
         say_completed(result)
@@ -124,6 +130,7 @@ class TranscribeFile:
         if cut.stored:  # it was small, Temporal has forgotten the run that made it, or two raced
             return cut.stored
         self._stage = Stage.TRANSCRIBING
+        self._chain = Chain(cut.plan or (Choice(self._request.options.provider),), cut.failures)
         if cut.finished and len(cut.chunks) == 1:
             return await self._transcribe_short(cut.chunks[0])
         results = await self._transcribe_chunks(cut)
@@ -151,7 +158,8 @@ class TranscribeFile:
 
     async def _cut(self, start: float, window: float) -> Cut:
         await self._while_paused()
-        request = CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks))
+        plan_for = None if start else self._request
+        request = CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks), plan_for)
         return self._noted(await self._cut_on_host(request) or await self._cut_at(request, QUEUE))
 
     def _noted(self, cut: Cut) -> Cut:
@@ -191,8 +199,11 @@ class TranscribeFile:
         )
 
     async def _transcribe_short(self, chunk: Chunk) -> TranscribeResult:
-        request = ShortRequest(chunk, self._merge_request())
-        return await self._compute(TranscriptionActivities.transcribe_short, request)
+        async def ask(choice: Choice, tries: int) -> TranscribeResult:
+            request = ShortRequest(chunk, self._merge_request(), asked_of(self._request.options, choice), tries)
+            return await self._compute(TranscriptionActivities.transcribe_short, request, choice, tries)
+
+        return await self._chain.ask(ask)
 
     async def _transcribe_chunks(self, cut: Cut) -> tuple[ChunkResult, ...]:
         """Transcribe each chunk while the rest of the file is still being cut."""
@@ -221,8 +232,12 @@ class TranscribeFile:
     async def _transcribe_chunk(self, chunk: Chunk, language: str) -> ChunkResult:
         async with self._slots:
             options = replace(self._request.options, language=language)
-            request = ChunkRequest(self._request.job_id, chunk, options)
-            result = await self._compute(TranscriptionActivities.transcribe_chunk, request)
+
+            async def ask(choice: Choice, tries: int) -> ChunkResult:
+                request = ChunkRequest(self._request.job_id, chunk, asked_of(options, choice), tries)
+                return await self._compute(TranscriptionActivities.transcribe_chunk, request, choice, tries)
+
+            result = await self._chain.ask(ask)
         self._finished[chunk.index] = chunk
         return result
 
@@ -235,14 +250,20 @@ class TranscribeFile:
         return tuple(better.get(result.index, result) for result in results)
 
     async def _compute(
-        self, step: Callable[[TranscriptionActivities, _Request], Awaitable[_Answer]], request: _Request
+        self,
+        step: Callable[[TranscriptionActivities, _Request], Awaitable[_Answer]],
+        request: _Request,
+        choice: Choice | None = None,
+        tries: int = 0,
     ) -> _Answer:
-        """Run a step that needs an engine, once the job is not paused."""
+        """Run a step that needs a provider, once the job is not paused."""
         await self._while_paused()
+        workers = choice.workers if choice else ""
         return await workflow.execute_activity_method(
             step,
             request,
-            task_queue=self._request.queue or CPU_QUEUE,
+            task_queue=KIND_QUEUES.get(workers) or self._request.queue or CPU_QUEUE,
+            schedule_to_start_timeout=KIND_WAIT if workers and tries else None,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
@@ -267,13 +288,13 @@ class TranscribeFile:
             language_probability=0.0,
             decode_seconds=self._decode_seconds,
             started_at=workflow.info().start_time.timestamp(),
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *map(str, self._chain.failures)),
         )
 
     async def _record_failure(self, error: BaseException) -> None:
         cancelled = is_cancelled_exception(error)
         cause = error.cause if isinstance(error, ActivityError) else None
-        known = cause if isinstance(cause, ApplicationError) else None
+        known = next((each for each in (error, cause) if isinstance(each, ApplicationError)), None)
         request = FailureRequest(
             request=self._request,
             state=JobState.CANCELLED if cancelled else JobState.FAILED,

@@ -6,6 +6,9 @@ missing=""
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v faketime >/dev/null || missing="$missing faketime" # for clocks that are wrong
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server" # no service: tests start their own
+command -v cmake >/dev/null || missing="$missing cmake" # for whisper.cpp's own programs
+command -v g++ >/dev/null || missing="$missing g++"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -11,7 +11,7 @@ from support.processes import processes_about, until
 from support.ssh_server import STAND_IN, SshServer, make_key, serve_ssh, settings_for
 
 from v2t.domain.errors import ConfigurationError
-from v2t.providers.ssh_examination import Step
+from v2t.providers.examination import Step
 from v2t.providers.ssh_whisper import SshWhisper
 
 STEPS = ["resolve", "connect", "host key", "login", "folder", "command", "model", "sample"]
@@ -56,7 +56,7 @@ async def test_every_step_of_a_host_that_works(server: SshServer, tmp_path: Path
         ({"host": "nobody-at-all@127.0.0.1:PORT"}, "login", "authorized_keys"),
         ({"folder": "/none"}, "folder", "No such file or directory; set ssh_whisper.folder"),
         ({"command": ("/none/whisper-cli", "{audio}", "{output}")}, "command", "ssh_whisper.command"),
-        ({"model": "/none/ggml-{name}.bin"}, "model", "/none/ggml-base.bin"),
+        ({"model_path": "/none/ggml-{name}.bin"}, "model", "/none/ggml-base.bin"),
         ({"mode": "fail"}, "sample", "error: unknown language"),
     ],
 )
@@ -74,7 +74,7 @@ async def test_it_stops_at_the_first_step_that_fails(
 
 async def test_a_command_that_is_given_no_model_needs_none(server: SshServer, tmp_path: Path) -> None:
     command = (str(STAND_IN), "well", "-", "{audio}", "en", "{output}")
-    steps = await examine(server, tmp_path, command=command, model="/none/{name}")
+    steps = await examine(server, tmp_path, command=command, model_path="/none/{name}")
     assert steps[STEPS.index("model")].detail == "the command is given none"
     assert steps[-1].ok
 

@@ -168,7 +168,7 @@ async def test_a_short_sound_without_words_is_an_answer(provider_for: Open, audi
     [
         ({"command": ("/none/whisper-cli", "{audio}", "{output}")}, "ssh_whisper.command"),
         ({"command": (__file__, "{audio}", "{output}")}, "ssh_whisper.command"),  # it may not be executed
-        ({"model": "/none/ggml-{name}.bin"}, "/none/ggml-base.bin on .*ssh_whisper.model"),
+        ({"model_path": "/none/ggml-{name}.bin"}, "/none/ggml-base.bin on .*ssh_whisper.model_path"),
         ({"folder": "/none"}, "No such file or directory; set ssh_whisper.folder"),
         ({"folder": __file__}, "Not a directory; set ssh_whisper.folder"),
     ],
@@ -328,7 +328,7 @@ async def test_what_it_cannot_do_is_refused_before_it_connects(
     provider_for: Open, audio: Path, server: SshServer
 ) -> None:
     before = server.logins
-    provider = provider_for(translate_arguments=(), dollars_per_minute=0.5, model="/m/{name}")
+    provider = provider_for(translate_arguments=(), dollars_per_minute=0.5, model_path="/m/{name}")
     assert provider.capabilities == Capabilities(translation=False, dollars_per_minute=0.5)
     for options in (TranscribeOptions(translate=True), TranscribeOptions(model="../x")):
         with pytest.raises(ProviderRejected):

@@ -97,7 +97,7 @@ def test_a_named_engine_that_is_missing_names_its_extra(installed: set[str]) -> 
 
 
 def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownProvider, match="'siri'; there are local, faster_whisper, whisper_cpp, openai"):
+    with pytest.raises(UnknownProvider, match="'siri'; there are auto, local, faster_whisper, whisper_cpp, openai"):
         resolve_provider("siri")
 
 

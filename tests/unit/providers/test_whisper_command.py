@@ -73,12 +73,12 @@ def test_a_command_that_cannot_translate_is_not_asked_to() -> None:
 
 
 def test_the_name_of_a_model_stays_in_the_folder_of_models() -> None:
-    settings = SshWhisperSettings(model="/m/ggml-{name}.bin")
+    settings = SshWhisperSettings(model_path="/m/ggml-{name}.bin")
     assert model_file(settings, "large-v3") == "/m/ggml-large-v3.bin"
     for name in ("../../etc/passwd", "a/b", "..", "", "a\0"):
         with pytest.raises(ProviderRejected):
             model_file(settings, name)
-    assert model_file(SshWhisperSettings(model="/m/the-only.bin"), "anything/at/all") == "/m/the-only.bin"
+    assert model_file(SshWhisperSettings(model_path="/m/the-only.bin"), "anything/at/all") == "/m/the-only.bin"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The real command falls through providers that are dead or dying, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from support.command import Command
+from support.speech_apis import plain_answer
+from support.speech_servers import SpeechServer, says, serve_speech
+
+from v2t.process.ports import free_port
+
+SETTINGS = """
+[whisper_server]
+url = "http://127.0.0.1:{dead}"
+
+[custom_http]
+url = "{dying}/"
+allowed_hosts = "127.0.0.1"
+
+[selection]
+chain = ["whisper_server", "custom_http", "local"]
+default_rules = false
+"""
+
+
+async def test_a_file_falls_through_a_dead_and_a_dying_provider_to_the_engine_here(v2t: Command, samples: Path) -> None:
+    server = SpeechServer(plain_answer, misbehaviours=[says(500, {"error": "out of order"})] * 9)
+    async with serve_speech(server):
+        (v2t.folder / "v2t.toml").write_text(SETTINGS.format(dead=free_port(), dying=server.address))
+        outcome = await asyncio.to_thread(v2t.run, "transcribe", samples / "jfk.wav", "--model", "tiny.en", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    transcript = outcome.json["data"]["files"][0]["transcript"]
+    assert "ask not what your country can do for you" in transcript["text"]
+    assert transcript["provider"] == "faster_whisper"
+    dead, dying = transcript["warnings"]
+    assert dead.startswith("whisper_server: whisper_server does not answer")
+    assert dying.startswith("custom_http: ")
+    assert "out of order" in dying
+    assert len(server.seen) == 3, "a failure that may pass is tried three times"
+
+
+def test_where_all_fail_each_is_named_with_its_reason(v2t: Command, samples: Path) -> None:
+    chain = SETTINGS.format(dead=free_port(), dying="http://10.0.0.1").replace(', "local"]', "]")
+    refused = chain.replace('allowed_hosts = "127.0.0.1"', "")
+    (v2t.folder / "v2t.toml").write_text(refused)
+
+    outcome = v2t.run("transcribe", samples / "jfk.wav", "--model", "tiny.en")
+
+    assert outcome.exit_code == 4
+    assert "every provider failed. whisper_server: " in outcome.complaint
+    assert "; custom_http: " in outcome.complaint

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from v2t.cli.providers import group
+
+SETTINGS = """
+[whisper_server]
+url = "http://127.0.0.1:9"
+dollars_per_minute = 0.001
+
+[selection]
+chain = ["local"]
+
+[[selection.rules]]
+name = "long ones go elsewhere"
+provider = "whisper_server"
+longer_than_minutes = 10
+"""
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v2t.toml").write_text(SETTINGS)
+    monkeypatch.setenv("V2T_CONFIG", str(tmp_path / "v2t.toml"))
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(group, [str(argument) for argument in arguments])
+
+
+def data(outcome: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(outcome.stdout)["data"]
+    return found
+
+
+def test_the_list_says_what_each_provider_lacks() -> None:
+    rows = {row["name"]: row for row in data(call("list", "--json"))["providers"]}
+    assert rows["whisper_server"]["missing"] == ""
+    assert rows["openai"]["missing"] == "openai.api_key is not set"
+    line = next(line for line in call("list").stdout.splitlines() if line.startswith("openai"))
+    assert line.split()[:5] == ["openai", "another", "machine", "whisper-1", "$0.006/min"]
+    assert line.endswith("openai.api_key is not set")
+
+
+def test_an_explanation_names_facts_rules_and_whom_is_asked_at_which_cost(samples: Path) -> None:
+    outcome = call("explain", samples / "jfk.wav", "--minutes", "20", "--user", "anna", "--priority", "2")
+    assert outcome.exit_code == 0
+    facts, _, *rest = outcome.stdout.splitlines()
+    assert facts == "0.4 MB, 20.0 min, language to be detected, user anna, priority 2"
+    assert "long ones go elsewhere  whisper_server  yes" in rest
+    first = next(line for line in rest if line.startswith("1 "))
+    assert first.split()[1] == "whisper_server"
+    assert "$0.0200" in first
+
+
+def test_an_explanation_says_why_a_rule_does_not_hold(samples: Path) -> None:
+    explained = data(call("explain", samples / "jfk.wav", "--json"))
+    assert explained["rules"][0] == {
+        "name": "long ones go elsewhere",
+        "provider": "whisper_server",
+        "why_not": "the length is not known",
+    }
+    assert [choice["provider"] for choice in explained["choices"]] == ["local"]
+
+
+def test_an_explanation_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    outcome = call("explain", tmp_path / "none.wav")
+    assert outcome.exit_code == 2
+    assert "does not exist" in outcome.stderr
+
+
+def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
+    outcome = call("status", "--json")
+    assert outcome.exit_code == 4
+    (state,) = data(outcome)["providers"]
+    assert (state["name"], state["ok"], state["code"], state["breaker"]) == (
+        "whisper_server",
+        False,
+        "ProviderUnreachable",
+        "closed",
+    )
+    assert "127.0.0.1:9" in state["detail"]
+
+
+def test_a_test_ends_with_the_step_that_fails() -> None:
+    outcome = call("test", "whisper_server", "--json")
+    assert outcome.exit_code == 4
+    assert [(step["name"], step["ok"]) for step in data(outcome)["steps"]] == [("settings", True), ("check", False)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("test", "siri"), "siri is no provider on another machine; there are openai"),
+        (("status", "local"), "local is no provider on another machine"),
+        (("test", "openai", "--host", "m2"), "openai has no hosts to choose from"),
+        (("test", "ssh_whisper"), "ssh_whisper.hosts is not set"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_usage_error(arguments: tuple[str, ...], complaint: str) -> None:
+    outcome = call(*arguments)
+    assert outcome.exit_code == 2
+    assert complaint in outcome.stderr

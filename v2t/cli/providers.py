@@ -1,0 +1,254 @@
+"""`v2t providers`: who can transcribe, how they are, and whom the rules choose for a file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from v2t.cli.output import Result, as_table, returns_result
+from v2t.domain.errors import ProviderError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from v2t.config import Settings
+    from v2t.domain.selection import Facts, Plan
+    from v2t.health.provider_parts import ProviderState
+    from v2t.providers.ssh_whisper import SshWhisper
+
+
+@click.group("providers")
+def group() -> None:
+    """List providers, look how they are, and explain whom the rules choose."""
+
+
+@group.command("list")
+@returns_result
+def list_providers() -> Result:
+    """Show every provider: where it runs, what it costs, and what it lacks.
+
+    Those without a lack are asked by the rules and the chain of the settings.
+    """
+    from dataclasses import asdict
+
+    from v2t.config import load_settings
+    from v2t.planning import describe_providers
+
+    rows = describe_providers(load_settings())
+    headings = ("PROVIDER", "RUNS ON", "MODEL", "COST", "LACKS")
+    cells = [
+        (row.name, row.where, row.model or "as asked", _cost(row.dollars_per_minute, 0.0), row.missing or "-")
+        for row in rows
+    ]
+    return Result(data={"providers": [asdict(row) for row in rows]}, lines=as_table(headings, cells))
+
+
+@group.command()
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 600), default=8.0, show_default=True, help="Seconds each may take."
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@returns_result
+def status(names: tuple[str, ...], timeout: float) -> Result:
+    """Ask the providers on other machines, all at once, whether they would take work now.
+
+    Without names, those that are set up. BREAKER is closed where calls go out, open while the provider is
+    left alone after failures, and half-open while one call finds out.
+
+    \b
+    Examples:
+      v2t providers status
+      v2t providers status openai --timeout 3
+    """
+    from v2t.config import load_settings
+
+    settings = load_settings()
+    states = asyncio.run(_ask(settings, _named(settings, names), timeout))
+    cells = [
+        (
+            state.name,
+            "failed" if state.error else "ok",
+            f"{state.seconds * 1000:.0f} ms",
+            state.breaker_state,
+            state.said,
+        )
+        for state in states
+    ]
+    errors = tuple(ProviderError(f"{state.name}: {state.said}") for state in states if state.error)
+    table = as_table(("PROVIDER", "STATE", "ANSWER", "BREAKER", "DETAIL"), cells)
+    nobody = ["No provider on another machine is set up; `v2t providers list` shows what each lacks."]
+    data = {"providers": [_state_data(state) for state in states]}
+    return Result(data=data, lines=table if states else nobody, errors=errors)
+
+
+@group.command("test")
+@click.argument("name")
+@click.option("--host", default="", help="Of ssh_whisper: this host alone, as HOST or user@HOST:PORT.")
+@returns_result
+def test_provider(name: str, host: str) -> Result:
+    """See step by step whether provider NAME can be used; it is given a second of silence.
+
+    A service that takes money may take some for it.
+
+    \b
+    Examples:
+      v2t providers test whisper_server
+      v2t providers test ssh_whisper --host m4-1
+    """
+    from v2t.config import load_settings
+
+    settings = load_settings()
+    (name,) = _named(settings, (name,))
+    if host and name != "ssh_whisper":
+        raise UsageError(f"{name} has no hosts to choose from; leave out --host")
+    steps = asyncio.run(_test(settings, name, host))
+    failures = [step for step in steps if not step["ok"]]
+    errors = tuple(ProviderError(f"{step['where']}: {step['name']}: {step['detail']}") for step in failures)
+    cells = [
+        (step["where"], step["name"], "ok" if step["ok"] else "failed", f"{step['seconds']:.2f} s", step["detail"])
+        for step in steps
+    ]
+    lines = as_table(("WHERE", "STEP", "STATE", "TOOK", "DETAIL"), cells)
+    return Result(data={"steps": steps}, lines=lines, errors=errors)
+
+
+@group.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-l", "--language", default="", help="Language that would be given.")
+@click.option("--translate", is_flag=True, help="As if a translation were asked for.")
+@click.option("--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Priority of the job.")
+@click.option("--user", default="", help="As if this user asked. [default: you]")
+@click.option("--minutes", type=click.FloatRange(min=0), default=0.0, help="Its length, for rules that look at it.")
+@returns_result
+def explain(file: Path, language: str, translate: bool, priority: int, user: str, minutes: float) -> Result:
+    """Show whom the rules and the chain choose for FILE, in which order, and why.
+
+    It goes by the settings of this machine; nothing is sent anywhere. On a cluster the workers' settings decide.
+
+    \b
+    Examples:
+      v2t providers explain lecture.mp4
+      v2t providers explain 讲座.mp3 --language zh --json
+    """
+    from v2t import wiring
+    from v2t.config import load_settings
+    from v2t.planning import Planner, describe_providers, kinds_of_cluster
+
+    settings = load_settings()
+    facts = _facts(settings, file, language, user, priority, minutes, translate=translate)
+    planner = Planner(settings, kinds_of_cluster(settings), wiring.open_breakers(settings))
+    plan = asyncio.run(planner.plan(facts))
+    prices = {provider.name: provider.dollars_per_minute for provider in describe_providers(settings)}
+    return Result(data=_plan_data(facts, plan, prices), lines=_explanation(facts, plan, prices))
+
+
+def _facts(
+    settings: Settings, file: Path, language: str, user: str, priority: int, minutes: float, *, translate: bool
+) -> Facts:
+    from v2t.cli.transcribe import user_of
+    from v2t.domain.jobs import TranscribeOptions
+    from v2t.domain.languages import parse_language
+    from v2t.domain.selection import facts_of
+    from v2t.submission import identify
+
+    options = TranscribeOptions(language=parse_language(language), translate=translate)
+    return facts_of(identify(file, options, user or user_of(settings), priority), minutes * 60)
+
+
+def _explanation(facts: Facts, plan: Plan, prices: Mapping[str, float]) -> list[str]:
+    """Facts, rules, and who is asked, for a person."""
+    length = f"{facts.seconds / 60:.1f} min" if facts.seconds else "length known once it is decoded"
+    rules = [(one.rule.name, one.rule.provider, f"no: {one.why_not}" if one.why_not else "yes") for one in plan.looked]
+    asked = [
+        (
+            str(place),
+            choice.provider,
+            choice.model or "as asked",
+            choice.workers or "any",
+            _cost(prices.get(choice.provider, 0.0), facts.seconds),
+            choice.reason,
+        )
+        for place, choice in enumerate(plan.choices, 1)
+    ]
+    language = facts.language or "to be detected"
+    return [
+        f"{facts.size_bytes / 1e6:.1f} MB, {length}, language {language}, user {facts.user}, priority {facts.priority}",
+        "",
+        *as_table(("RULE", "PROVIDER", "HOLDS"), rules),
+        "",
+        *(as_table(("", "ASKED", "MODEL", "WORKERS", "COST", "WHY"), asked) if asked else ["Nobody can be asked."]),
+        *(f"not asked: {reason}" for reason in plan.left_out.values()),
+    ]
+
+
+def _cost(dollars_per_minute: float, seconds: float) -> str:
+    if not dollars_per_minute:
+        return "-"
+    return f"${dollars_per_minute * seconds / 60:.4f}" if seconds else f"${dollars_per_minute:g}/min"
+
+
+def _plan_data(facts: Facts, plan: Plan, prices: Mapping[str, float]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "facts": asdict(facts),
+        "rules": [
+            {"name": one.rule.name, "provider": one.rule.provider, "why_not": one.why_not} for one in plan.looked
+        ],
+        "choices": [
+            asdict(choice) | {"dollars_per_minute": prices.get(choice.provider, 0.0)} for choice in plan.choices
+        ],
+        "left_out": dict(plan.left_out),
+    }
+
+
+async def _ask(settings: Settings, names: Sequence[str], seconds: float) -> list[ProviderState]:
+    from v2t.health.provider_parts import ask_provider
+
+    return list(await asyncio.gather(*(ask_provider(settings, name, seconds) for name in names)))
+
+
+async def _test(settings: Settings, name: str, host: str) -> list[dict[str, Any]]:
+    """The steps of each place where the provider works."""
+    from dataclasses import asdict
+
+    from v2t import wiring
+    from v2t.health.provider_steps import try_provider
+
+    if name != "ssh_whisper":
+        return [{"where": name, **asdict(step)} async for step in try_provider(settings, name)]
+    hosts = (host,) if host else settings.ssh_whisper.hosts
+    if not hosts:
+        raise UsageError("ssh_whisper.hosts is not set; set it, or name one with --host")
+    provider = cast("SshWhisper", wiring.open_provider(settings, name))
+    try:
+        return [{"where": each, **asdict(step)} for each in hosts async for step in provider.examine(each)]
+    finally:
+        await provider.close()
+
+
+def _named(settings: Settings, names: Sequence[str]) -> Sequence[str]:
+    """Those on other machines that were named, or that are set up. Raises UsageError."""
+    from v2t.planning import remote_providers
+    from v2t.providers.table import REMOTE_PROVIDERS
+
+    for name in names:
+        if name not in REMOTE_PROVIDERS:
+            raise UsageError(f"{name} is no provider on another machine; there are {', '.join(REMOTE_PROVIDERS)}")
+    return names or remote_providers(settings)
+
+
+def _state_data(state: ProviderState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "ok": state.error is None,
+        "detail": state.said,
+        "code": state.error.code if state.error else "",
+        "answer_seconds": round(state.seconds, 3),
+        "breaker": state.breaker_state,
+        "recent_calls": len(state.breaker.outcomes),
+        "recent_failures": state.breaker.outcomes.count(False),
+    }

@@ -1,0 +1,186 @@
+"""Which providers are asked for a file, and in which order: facts, rules and a chain go in, a plan comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from v2t.domain.jobs import Choice, TranscribeRequest
+
+_MEGABYTE = 1_000_000
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a file before anybody has listened to it."""
+
+    size_bytes: int
+    seconds: float = 0.0  # 0: not known
+    language: str = ""  # ISO 639-1 code; empty: to be detected
+    format: str = ""  # of its name: the part behind the last dot, in lower case
+    user: str = ""
+    priority: int = 0  # of the job, 1 the most urgent
+    translate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A provider for files of some kind; a condition that is not set holds for all."""
+
+    name: str
+    provider: str
+    model: str = ""  # empty: the one that was asked for, or the provider's own
+    workers: str = ""  # kind of workers that are to compute it; empty: those the provider needs
+    priority: int = 0  # rules of a higher one are looked at first
+    larger_than_mb: float = 0.0
+    smaller_than_mb: float = 0.0
+    longer_than_minutes: float = 0.0
+    shorter_than_minutes: float = 0.0
+    languages: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    job_priorities: tuple[int, ...] = ()
+
+
+DEFAULT_RULES = (
+    Rule("urgent work goes to graphics cards", "local", workers="gpu", priority=40, job_priorities=(1,)),
+    Rule("Chinese goes to whisper.cpp", "whisper_cpp", priority=30, languages=("zh",)),
+    Rule("large files go to OpenAI", "openai", priority=20, larger_than_mb=100.0),
+    Rule("what costs nothing comes first", "local"),
+)
+"""The four examples of the specification. Each needs what it names: without it, the next one decides."""
+
+DEFAULT_CHAIN = ("local", "openai", "elevenlabs")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a provider can be asked now."""
+
+    missing: str = ""  # why it can not be used at all, as nobody has set it up; empty: it can
+    trouble: str = ""  # why it had better be asked last; empty: it is well
+    translates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of a rule."""
+
+    rule: Rule
+    why_not: str = ""  # empty: it decides
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Whom to ask, one after the other, and how that came about."""
+
+    choices: tuple[Choice, ...]
+    looked: tuple[Looked, ...]  # the rules, in the order they were looked at
+    left_out: Mapping[str, str]  # providers that were meant and cannot be asked, and why
+
+
+def facts_of(request: TranscribeRequest, seconds: float) -> Facts:
+    """What a request says of its file.
+
+    Args:
+        request: to transcribe it.
+        seconds: its length; 0: not known.
+    """
+    name, dot, suffix = request.audio.name.rpartition(".")
+    return Facts(
+        size_bytes=request.audio.size_bytes,
+        seconds=seconds,
+        language=request.options.language,
+        format=suffix.lower() if name and dot else "",
+        user=request.user,
+        priority=request.priority,
+        translate=request.options.translate,
+    )
+
+
+def make_plan(
+    facts: Facts,
+    rules: Sequence[Rule],
+    chain: Sequence[str],
+    standings: Mapping[str, Standing],
+    kinds: frozenset[str],
+) -> Plan:
+    """Order the providers: the first rule that holds names the first one, and the chain those after it.
+
+    Whoever is in trouble comes after all that are well, and is still asked before the file is given up.
+
+    Args:
+        facts: of the file.
+        rules: in any order; of those with the same priority the first one counts.
+        chain: names of providers.
+        standings: of each provider; one that is not in it does not exist.
+        kinds: kinds of workers that are there.
+    """
+    looked = tuple(_look(facts, rules, standings, kinds))
+    meant = [Choice(provider, reason="the chain") for provider in chain]
+    if looked and not looked[-1].why_not:
+        rule = looked[-1].rule
+        meant.insert(0, Choice(rule.provider, rule.model, rule.workers, f"rule: {rule.name}"))
+    left_out: dict[str, str] = {}
+    found: dict[tuple[str, str], Choice] = {}
+    for choice in meant:
+        if why_not := _why_not(facts, choice.provider, standings):
+            left_out[choice.provider] = why_not
+        else:
+            found.setdefault((choice.provider, choice.workers), choice)
+    choices = sorted(found.values(), key=lambda choice: bool(standings[choice.provider].trouble))
+    return Plan(tuple(choices), looked, left_out)
+
+
+def _look(
+    facts: Facts, rules: Sequence[Rule], standings: Mapping[str, Standing], kinds: frozenset[str]
+) -> Iterator[Looked]:
+    """Up to the first rule that holds, and whose provider and workers are there."""
+    for rule in sorted(rules, key=lambda rule: -rule.priority):
+        why_not = next(_unmet(rule, facts), "") or _why_not(facts, rule.provider, standings)
+        if not why_not and rule.workers and rule.workers not in kinds:
+            why_not = f"there are no {rule.workers} workers"
+        if not why_not and standings[rule.provider].trouble:
+            why_not = f"{rule.provider} is in trouble: {standings[rule.provider].trouble}"
+        yield Looked(rule, why_not)
+        if not why_not:
+            return
+
+
+def _why_not(facts: Facts, provider: str, standings: Mapping[str, Standing]) -> str:
+    """Why a provider cannot be asked for this file; empty: it can."""
+    standing = standings.get(provider, Standing(missing="there is no such provider"))
+    if standing.missing:
+        return f"{provider}: {standing.missing}"
+    if facts.translate and not standing.translates:
+        return f"{provider} does not translate"
+    return ""
+
+
+def _unmet(rule: Rule, facts: Facts) -> Iterator[str]:
+    """Each condition that does not hold, in words."""
+    megabytes, minutes = facts.size_bytes / _MEGABYTE, facts.seconds / _MINUTE
+    if rule.larger_than_mb and megabytes <= rule.larger_than_mb:
+        yield f"{megabytes:.1f} MB is not above {rule.larger_than_mb:g} MB"
+    if rule.smaller_than_mb and megabytes >= rule.smaller_than_mb:
+        yield f"{megabytes:.1f} MB is not below {rule.smaller_than_mb:g} MB"
+    if (rule.longer_than_minutes or rule.shorter_than_minutes) and not facts.seconds:
+        yield "the length is not known"
+    if rule.longer_than_minutes and minutes <= rule.longer_than_minutes:
+        yield f"{minutes:.1f} min is not above {rule.longer_than_minutes:g} min"
+    if rule.shorter_than_minutes and minutes >= rule.shorter_than_minutes:
+        yield f"{minutes:.1f} min is not below {rule.shorter_than_minutes:g} min"
+    if rule.languages and facts.language not in rule.languages:
+        said = f"the language is {facts.language}" if facts.language else "no language was given"
+        yield f"{said}, not {_any_of(rule.languages)}"
+    if rule.formats and facts.format not in rule.formats:
+        yield f"the format is {facts.format or 'not in the name'}, not {_any_of(rule.formats)}"
+    if rule.users and facts.user not in rule.users:
+        yield f"the user is {facts.user}, not {_any_of(rule.users)}"
+    if rule.job_priorities and facts.priority not in rule.job_priorities:
+        yield f"the priority is {facts.priority}, not {_any_of(rule.job_priorities)}"
+
+
+def _any_of(values: Sequence[object]) -> str:
+    return " or ".join(map(str, values))

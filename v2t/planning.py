@@ -1,0 +1,193 @@
+"""Who is asked for a file: the rules and the chain of the settings, and what there is to ask."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from v2t.domain.errors import ConfigurationError, V2TError
+from v2t.domain.jobs import AUTO, LOCAL, Choice, TranscribeRequest
+from v2t.domain.ports import Breakers
+from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan
+from v2t.providers.table import LOCAL_PROVIDERS, REMOTE_PROVIDERS, is_installed
+
+if TYPE_CHECKING:
+    from v2t.client import Client
+    from v2t.config import Settings
+
+Kinds = Callable[[], Awaitable[frozenset[str]]]
+"""→ the kinds of workers that are there."""
+
+_NEEDED = ("api_key", "url", "hosts")
+"""What makes a provider on another machine usable: the first of these that its section has."""
+
+_KINDS_SECONDS = 30.0
+_FRESH_SECONDS = 60.0
+"""A poller that was not seen for longer has gone."""
+
+
+async def no_kinds() -> frozenset[str]:
+    """Of one machine alone, whose worker does everything."""
+    return frozenset()
+
+
+class Planner:
+    """Chooses providers by the settings.
+
+    Args:
+        settings: with rules, chain, and what each provider needs.
+        kinds: asked with each plan.
+        breakers: what is known of the failures of providers on other machines.
+
+    Raises:
+        ConfigurationError: a rule or the chain names a provider that does not exist.
+    """
+
+    def __init__(self, settings: Settings, kinds: Kinds, breakers: Breakers) -> None:
+        selection = settings.selection
+        own = tuple(rule.as_rule() for rule in selection.rules)
+        self._settings = settings
+        self._kinds = kinds
+        self._breakers = breakers
+        self._rules: tuple[Rule, ...] = (*own, *(DEFAULT_RULES if selection.default_rules else ()))
+        self._standings = standings(settings)
+        self._remote = remote_providers(settings)
+        named = [(f"rule {rule.name!r}", "rules", rule.provider) for rule in own]
+        for what, key, provider in (*named, *(("the chain", "chain", name) for name in selection.chain)):
+            if provider not in self._standings:
+                place = settings.source_of(f"selection.{key}")
+                raise ConfigurationError(
+                    f"{place}: {what} names {provider}, and there is no such provider; "
+                    f"there are {', '.join(self._standings)}"
+                )
+
+    async def choose(self, request: TranscribeRequest, seconds: float) -> tuple[Choice, ...]:
+        """See ChooseProviders."""
+        named = request.options.provider
+        if named == AUTO:
+            return (await self.plan(facts_of(request, seconds))).choices
+        if named not in REMOTE_PROVIDERS:
+            return ()
+        return (self._placed(Choice(named, request.options.model), await self._kinds()),)
+
+    async def plan(self, facts: Facts) -> Plan:
+        """Whom to ask for a file, and why."""
+        kinds = await self._kinds()
+        known = await asyncio.to_thread(self._with_troubles) if self._remote else self._standings
+        plan = make_plan(facts, self._rules, self._settings.selection.chain, known, kinds)
+        return replace(plan, choices=tuple(self._placed(choice, kinds) for choice in plan.choices))
+
+    def _with_troubles(self) -> dict[str, Standing]:
+        """The standings, with the failures of now."""
+        now, known = time.time(), dict(self._standings)
+        for name in self._remote:
+            breaker = self._breakers.read(name)
+            if breaker.state(now) == "open":
+                known[name] = replace(known[name], trouble=breaker.reason)
+        return known
+
+    def _placed(self, choice: Choice, kinds: frozenset[str]) -> Choice:
+        """A provider on another machine with its model, and the workers that are there to ask it."""
+        if choice.provider not in REMOTE_PROVIDERS:
+            return choice
+        model = choice.model or _section_value(self._settings, choice.provider, "model", "")
+        workers = choice.workers or ("remote" if "remote" in kinds else "")
+        return replace(choice, model=model, workers=workers)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the settings and this machine say of a provider."""
+
+    name: str
+    where: str  # here, or on another machine
+    model: str
+    missing: str  # without which it is not asked by itself; empty: nothing
+    dollars_per_minute: float
+
+
+def describe_providers(settings: Settings) -> list[Description]:
+    """All there are, those of this machine first."""
+    return [
+        Description(
+            name,
+            "another machine" if name in REMOTE_PROVIDERS else "this machine",
+            _section_value(settings, name, "model", ""),
+            standing.missing,
+            _section_value(settings, name, "dollars_per_minute", 0.0),
+        )
+        for name, standing in standings(settings).items()
+    ]
+
+
+def is_choice(settings: Settings) -> bool:
+    """Whether rules and chain may name anybody but the engine of this machine; a cluster's workers know more."""
+    return settings.is_cluster or bool(settings.selection.rules or remote_providers(settings))
+
+
+def remote_providers(settings: Settings) -> list[str]:
+    """Those on other machines that are set up."""
+    return [name for name in REMOTE_PROVIDERS if not _lacking(settings, name)]
+
+
+def _section_value(settings: Settings, provider: str, key: str, default: Any) -> Any:
+    """A value of a provider's own section; the default where it has none."""
+    return getattr(getattr(settings, provider, None), key, default)
+
+
+def standings(settings: Settings) -> dict[str, Standing]:
+    """Of every provider: whether it is set up here."""
+    installed = {name: is_installed(provider) for name, provider in LOCAL_PROVIDERS.items()}
+    found = {LOCAL: Standing("" if any(installed.values()) else "no speech engine is installed")}
+    found |= {name: Standing("" if there else "it is not installed") for name, there in installed.items()}
+    return found | {name: Standing(_lacking(settings, name)) for name in REMOTE_PROVIDERS}
+
+
+def _lacking(settings: Settings, provider: str) -> str:
+    """The setting without which a provider is not asked by itself; empty: it has it.
+
+    A key that only the environment of some program holds, such as OPENAI_API_KEY, is no wish to send recordings there.
+    """
+    section = getattr(settings, provider)
+    key = next(key for key in _NEEDED if hasattr(section, key))
+    is_set = getattr(section, key) and settings.source_of(f"{provider}.{key}") != "default"
+    return "" if is_set else f"{provider}.{key} is not set"
+
+
+def kinds_of(client: Client) -> Kinds:
+    """The kinds of workers that a cluster has, looked up now and then."""
+    from v2t.client.queues import queue_facts
+    from v2t.workflows.policies import KIND_QUEUES
+
+    known: frozenset[str] = frozenset()
+    looked_at = -_KINDS_SECONDS
+
+    async def kinds() -> frozenset[str]:
+        nonlocal known, looked_at
+        if time.monotonic() - looked_at < _KINDS_SECONDS:
+            return known
+        looked_at = time.monotonic()
+        try:
+            queues = await queue_facts(client.temporal, tuple(KIND_QUEUES.values()))
+        except V2TError:  # what was known before is as good a guess as any
+            return known
+        oldest = time.time() - _FRESH_SECONDS
+        polled = {queue.name for queue in queues if any(one.last_seen_at > oldest for one in queue.pollers)}
+        known = frozenset(kind for kind, queue in KIND_QUEUES.items() if queue in polled)
+        return known
+
+    return kinds
+
+
+def kinds_of_cluster(settings: Settings) -> Kinds:
+    """The same for a command that has no connection yet; none where there is no cluster."""
+
+    async def kinds() -> frozenset[str]:
+        from v2t import wiring
+
+        return await kinds_of(await wiring.connect_client(settings))()
+
+    return kinds if settings.is_cluster else no_kinds
