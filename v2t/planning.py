@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from v2t.domain.errors import ConfigurationError, V2TError
 from v2t.domain.jobs import AUTO, LOCAL, Choice, TranscribeRequest
-from v2t.domain.ports import Breakers
+from v2t.domain.ports import Breakers, JobRecords
 from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan
 from v2t.providers.table import LOCAL_PROVIDERS, REMOTE_PROVIDERS, is_installed
 
@@ -29,6 +30,18 @@ _FRESH_SECONDS = 60.0
 """A poller that was not seen for longer has gone."""
 
 
+Spent = Callable[[str], float]
+"""User → the dollars that ended jobs of this month came to; it may block."""
+
+_SPENT_SECONDS = 60.0
+"""How long what a user has spent is taken for known."""
+
+
+def nothing_spent(_user: str) -> float:
+    """Where nobody keeps records."""
+    return 0.0
+
+
 async def no_kinds() -> frozenset[str]:
     """Of one machine alone, whose worker does everything."""
     return frozenset()
@@ -41,17 +54,20 @@ class Planner:
         settings: with rules, chain, and what each provider needs.
         kinds: asked with each plan.
         breakers: what is known of the failures of providers on other machines.
+        spent: by a user in this month.
 
     Raises:
         ConfigurationError: a rule or the chain names a provider that does not exist.
     """
 
-    def __init__(self, settings: Settings, kinds: Kinds, breakers: Breakers) -> None:
+    def __init__(self, settings: Settings, kinds: Kinds, breakers: Breakers, spent: Spent = nothing_spent) -> None:
         selection = settings.selection
         own = tuple(rule.as_rule() for rule in selection.rules)
         self._settings = settings
         self._kinds = kinds
         self._breakers = breakers
+        self._spent = spent
+        self._known_spent: dict[str, tuple[float, float]] = {}
         self._rules: tuple[Rule, ...] = (*own, *(DEFAULT_RULES if selection.default_rules else ()))
         self._standings = standings(settings)
         self._remote = remote_providers(settings)
@@ -76,9 +92,19 @@ class Planner:
     async def plan(self, facts: Facts) -> Plan:
         """Whom to ask for a file, and why."""
         kinds = await self._kinds()
+        if self._remote and self._settings.selection.monthly_dollars:
+            facts = replace(facts, dollars=min(facts.dollars, await self._left(facts.user)))
         known = await asyncio.to_thread(self._with_troubles) if self._remote else self._standings
         plan = make_plan(facts, self._rules, self._settings.selection.chain, known, kinds)
         return replace(plan, choices=tuple(self._placed(choice, kinds) for choice in plan.choices))
+
+    async def _left(self, user: str) -> float:
+        """What a user may spend yet in this month."""
+        at, spent = self._known_spent.get(user, (-_SPENT_SECONDS, 0.0))
+        if time.monotonic() - at >= _SPENT_SECONDS:
+            spent = await asyncio.to_thread(self._spent, user)
+            self._known_spent[user] = (time.monotonic(), spent)
+        return max(0.0, self._settings.selection.monthly_dollars - spent)
 
     def _with_troubles(self) -> dict[str, Standing]:
         """The standings, with the failures of now."""
@@ -128,6 +154,16 @@ def is_choice(settings: Settings) -> bool:
     return settings.is_cluster or bool(settings.selection.rules or remote_providers(settings))
 
 
+def spent_by(records: JobRecords) -> Spent:
+    """What the records know of a user's month."""
+
+    def spent(user: str) -> float:
+        begin = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return sum(line.dollars for line in records.costs("user", begin.timestamp()) if line.key == user)
+
+    return spent
+
+
 def remote_providers(settings: Settings) -> list[str]:
     """Those on other machines that are set up."""
     return [name for name in REMOTE_PROVIDERS if not _lacking(settings, name)]
@@ -143,7 +179,12 @@ def standings(settings: Settings) -> dict[str, Standing]:
     installed = {name: is_installed(provider) for name, provider in LOCAL_PROVIDERS.items()}
     found = {LOCAL: Standing("" if any(installed.values()) else "no speech engine is installed")}
     found |= {name: Standing("" if there else "it is not installed") for name, there in installed.items()}
-    return found | {name: Standing(_lacking(settings, name)) for name in REMOTE_PROVIDERS}
+    return found | {
+        name: Standing(
+            _lacking(settings, name), dollars_per_minute=_section_value(settings, name, "dollars_per_minute", 0.0)
+        )
+        for name in REMOTE_PROVIDERS
+    }
 
 
 def _lacking(settings: Settings, provider: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import tempfile
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobState, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, JobFilter, ObjectFacts, OnBytes, OnProgress
-from v2t.domain.records import JobRecord, ProviderAttempt
+from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 
@@ -136,6 +137,30 @@ class MemoryJobRecords:
         with self._lock:
             tries = list(self._attempts.get(job_id, {}).values())
         return sorted(tries, key=lambda each: (each.started_at, each.chunk_index, each.attempt, each.provider))
+
+    def costs(self, by: str, since: float = 0.0, until: float = math.inf) -> Sequence[CostLine]:
+        """What successful tries came to, by provider, user or month (UTC), in that order."""
+        with self._lock:
+            tries = [each for some in self._attempts.values() for each in some.values() if not each.error_code]
+        groups: dict[str, list[ProviderAttempt]] = {}
+        for each in tries:
+            if since <= each.started_at < until:
+                groups.setdefault(self._key(each, by), []).append(each)
+        return [
+            CostLine(
+                key,
+                len({each.job_id for each in group}),
+                sum(each.audio_seconds for each in group),
+                sum(each.dollars for each in group),
+            )
+            for key, group in sorted(groups.items())
+        ]
+
+    def _key(self, attempt: ProviderAttempt, by: str) -> str:
+        if by == "user":
+            record = self._records.get(attempt.job_id)
+            return record.user if record else ""
+        return attempt.provider if by == "provider" else time.strftime("%Y-%m", time.gmtime(attempt.started_at))
 
     def get(self, job_id: str) -> JobRecord | None:
         """One record, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import AUTO, TranscribeOptions
 from v2t.domain.ports import JobFilter, ObjectStore, RemoteTranscriber
-from v2t.domain.records import JobRecord, ProviderAttempt
+from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
 
 if TYPE_CHECKING:
     from v2t.client import Client
@@ -232,6 +233,10 @@ class LazyJobRecords:
     def attempts(self, job_id: str) -> Sequence[ProviderAttempt]:
         """As JobRecords."""
         return self.open().attempts(job_id)
+
+    def costs(self, by: str, since: float = 0.0, until: float = math.inf) -> Sequence[CostLine]:
+        """As JobRecords."""
+        return self.open().costs(by, since, until)
 
     def get(self, job_id: str) -> JobRecord | None:
         """As JobRecords."""

@@ -15,7 +15,7 @@ from v2t import wiring
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.errors import V2TError
 from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
-from v2t.planning import Kinds, Planner, no_kinds
+from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
 from v2t.providers.guarded import Guarded
 from v2t.providers.table import REMOTE_PROVIDERS, load_class, resolve_provider
@@ -99,7 +99,7 @@ class Workshop:
         )
         self._models = wiring.open_models(settings)
         self._breakers = wiring.open_breakers(settings)
-        self._planner = Planner(settings, kinds, self._breakers)
+        self._planner = Planner(settings, kinds, self._breakers, spent_by(records))
         self._engines: dict[str, LocalEngine] = {}
         self._remotes: dict[str, RemoteTranscriber] = {}
         self._warming: list[asyncio.Task[None]] = []

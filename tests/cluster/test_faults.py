@@ -31,6 +31,14 @@ def small_disk(host: Host, folder: str, mebibytes: int) -> Iterator[None]:
         host.read(f"umount {folder}")
 
 
+def test_a_look_at_bare_hosts_says_what_would_be_done_and_does_nothing(lab: Lab, operator: Operator) -> None:
+    said = operator.on_inventory("plan")
+
+    assert said["exit_code"] == 0, said["errors"]
+    assert len(said["data"]["changes"]) > 20
+    assert lab.host("m2").run("ls /opt/v2t /etc/v2t").code != 0
+
+
 def test_a_wrong_vault_password_is_told_before_any_host_is_touched(operator: Operator, tmp_path: Path) -> None:
     wrong = tmp_path / "password"
     wrong.write_text("not this one\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -74,6 +75,27 @@ def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobRecor
 def test_a_record_comes_back_as_it_was(records: JobRecords) -> None:
     records.save(COMPLETED)
     assert records.get("t-abc") == COMPLETED
+
+
+def test_costs_are_summed_by_provider_user_and_month(records: JobRecords) -> None:
+    paid = replace(ATTEMPT, provider="openai", audio_seconds=30.0, dollars=0.003)
+    later = ATTEMPT.started_at + 40 * 86_400
+    for attempt in (
+        ATTEMPT,
+        paid,
+        replace(paid, chunk_index=1),
+        replace(paid, chunk_index=2, error_code="ProviderFailed", dollars=0.0),
+        replace(paid, job_id="t-of-a-forgotten-job", started_at=later),
+    ):
+        records.save_attempt(attempt)
+    records.save(COMPLETED)
+
+    found = {by: [dataclasses.astuple(line) for line in records.costs(by)] for by in ("provider", "user", "month")}
+    assert found["provider"] == [("openai", 2, 90.0, pytest.approx(0.009)), ("whisper_cpp", 1, 61.2, 0.0)]
+    assert found["user"] == [("", 1, 30.0, 0.003), ("ada", 1, pytest.approx(121.2), pytest.approx(0.006))]
+    assert found["month"] == [("2027-01", 1, pytest.approx(121.2), pytest.approx(0.006)), ("2027-02", 1, 30.0, 0.003)]
+    assert [line.dollars for line in records.costs("provider", since=later)] == [0.003]
+    assert [line.key for line in records.costs("month", until=later)] == ["2027-01"]
 
 
 def test_an_unknown_job_has_no_record(records: JobRecords) -> None:

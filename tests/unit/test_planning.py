@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from v2t.config import Settings, load_settings
 from v2t.domain.breaker import BreakerPolicy, end_call
 from v2t.domain.errors import ConfigurationError
-from v2t.domain.jobs import AUTO, AudioRef, Choice, TranscribeOptions, TranscribeRequest
+from v2t.domain.jobs import AUTO, AudioRef, Choice, JobState, TranscribeOptions, TranscribeRequest
+from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.selection import Facts
-from v2t.planning import Planner, describe_providers, no_kinds, remote_providers
+from v2t.planning import Planner, describe_providers, no_kinds, remote_providers, spent_by
 from v2t.storage.breakers import SharedBreakers
+from v2t.testing import MemoryJobRecords
 
 FILE = Facts(5_000_000, user="anna", priority=3, format="wav")
 Write = Callable[[str], Settings]
@@ -94,6 +98,43 @@ async def test_a_provider_that_is_left_alone_is_asked_last(write: Write) -> None
         breakers.change("openai", lambda breaker: (end_call(breaker, "it is down", 2e10, BreakerPolicy()), True))
     plan = await Planner(settings, no_kinds, breakers).plan(FILE)
     assert [choice.provider for choice in plan.choices] == ["local", "openai"]
+
+
+async def test_a_user_whose_month_is_spent_is_served_by_what_costs_nothing(write: Write) -> None:
+    settings = write('[openai]\napi_key = "key"\ndollars_per_minute = 0.01\n[selection]\nmonthly_dollars = 2\n')
+    asked: list[str] = []
+
+    def spent(user: str) -> float:
+        asked.append(user)
+        return {"anna": 1.995, "bert": 0.5}[user]
+
+    planner = Planner(settings, no_kinds, SharedBreakers(), spent)
+    minute = replace(FILE, seconds=60.0)
+    plans = [await planner.plan(replace(minute, user=user)) for user in ("anna", "bert", "anna")]
+
+    assert [[choice.provider for choice in plan.choices] for plan in plans] == [
+        ["local"],
+        ["local", "openai"],
+        ["local"],
+    ]
+    assert plans[0].left_out["openai"] == "openai would cost $0.0100, and $0.0050 may be spent"
+    assert asked == ["anna", "bert"], "for a minute what is known is enough"
+
+
+def test_a_users_month_is_what_the_records_know_of_it() -> None:
+    records = MemoryJobRecords()
+    audio = AudioRef("0" * 64, 9, "talk.wav")
+    job = JobRecord("t-1", "anna", audio.name, audio.sha256, 9, JobState.COMPLETED)
+    records.save(job)
+    paid = ProviderAttempt("t-1", 0, 1, "openai", "whisper-1", "m4-1", time.time(), 1.0, 60.0, dollars=0.25)
+    for attempt in (
+        paid,
+        replace(paid, chunk_index=1),
+        replace(paid, chunk_index=2, started_at=time.time() - 40 * 86_400),
+    ):
+        records.save_attempt(attempt)
+    assert spent_by(records)("anna") == 0.5
+    assert spent_by(records)("bert") == 0.0
 
 
 def test_what_each_provider_lacks_is_told(write: Write) -> None:

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 
 from temporalio import activity
 
+from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import V2TError
 from v2t.domain.jobs import ChunkRequest
-from v2t.domain.ports import JobRecords, OnAttempt
+from v2t.domain.ports import JobRecords, OnAttempt, Transcriber
 from v2t.domain.records import ProviderAttempt
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class AttemptLog:
         self._waiting: set[Future[None]] = set()
 
     @asynccontextmanager
-    async def attempt(self, request: ChunkRequest, provider: str) -> AsyncIterator[None]:
+    async def attempt(self, request: ChunkRequest, transcriber: Transcriber) -> AsyncIterator[None]:
         """Write down how the body goes; a cancelled one was nobody's failure and is left out."""
         started_at, began = time.time(), time.monotonic()
         error: Exception | None = None
@@ -63,7 +64,7 @@ class AttemptLog:
                     job_id=request.job_id,
                     chunk_index=request.chunk.index,
                     attempt=activity.info().attempt,
-                    provider=provider,
+                    provider=transcriber.name,
                     model=request.options.model,
                     worker=self._worker,
                     started_at=started_at,
@@ -71,6 +72,7 @@ class AttemptLog:
                     audio_seconds=request.chunk.speech_seconds,
                     error_code=_code(error),
                     error_message=str(error or ""),
+                    dollars=0.0 if error else _price(transcriber, request.chunk.speech_seconds),
                 )
                 self._observe(made)
                 await self._keep(made)
@@ -91,6 +93,12 @@ class AttemptLog:
             self._records.save_attempt(attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, the transcription goes on
             _log.warning("an attempt at %s is not kept: %s", attempt.job_id, error)
+
+
+def _price(transcriber: Transcriber, seconds: float) -> float:
+    """By the price list; engines of this machine cost nothing."""
+    capabilities: Capabilities | None = getattr(transcriber, "capabilities", None)
+    return capabilities.dollars_per_minute * seconds / 60 if capabilities else 0.0
 
 
 def _is_cancelling() -> bool:

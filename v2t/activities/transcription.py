@@ -245,7 +245,7 @@ class TranscriptionActivities:
         self, transcriber: Transcriber, audio: Path, request: ChunkRequest, on_progress: OnProgress
     ) -> EngineResult:
         try:
-            async with self._attempts.attempt(request, transcriber.name):
+            async with self._attempts.attempt(request, transcriber):
                 return await transcriber.transcribe(audio, request.chunk, request.options, on_progress)
         except EngineEmptyResult:
             # Native engines under load can return nothing; twice nothing means there is nothing.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from v2t.cli.job_costs import command as cost
 from v2t.cli.job_records import collect_jobs, running_record, shown_length, shown_time
 from v2t.cli.moment import Moment
 from v2t.cli.output import Result, as_table, returns_result
@@ -30,6 +31,9 @@ _STATES = [state.value for state in JobState]
 @click.group("jobs")
 def group() -> None:
     """List, watch, pause, cancel and retry jobs."""
+
+
+group.add_command(cost)
 
 
 @group.command("list")

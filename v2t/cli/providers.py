@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -121,9 +123,12 @@ def test_provider(name: str, host: str) -> Result:
 @click.option("--translate", is_flag=True, help="As if a translation were asked for.")
 @click.option("--priority", type=click.IntRange(1, 5), default=3, show_default=True, help="Priority of the job.")
 @click.option("--user", default="", help="As if this user asked. [default: you]")
+@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars it may cost.")
 @click.option("--minutes", type=click.FloatRange(min=0), default=0.0, help="Its length, for rules that look at it.")
 @returns_result
-def explain(file: Path, language: str, translate: bool, priority: int, user: str, minutes: float) -> Result:
+def explain(
+    file: Path, language: str, translate: bool, priority: int, user: str, max_cost: float | None, minutes: float
+) -> Result:
     """Show whom the rules and the chain choose for FILE, in which order, and why.
 
     It goes by the settings of this machine; nothing is sent anywhere. On a cluster the workers' settings decide.
@@ -139,6 +144,8 @@ def explain(file: Path, language: str, translate: bool, priority: int, user: str
 
     settings = load_settings()
     facts = _facts(settings, file, language, user, priority, minutes, translate=translate)
+    if max_cost:
+        facts = replace(facts, dollars=max_cost)
     planner = Planner(settings, kinds_of_cluster(settings), wiring.open_breakers(settings))
     plan = asyncio.run(planner.plan(facts))
     prices = {provider.name: provider.dollars_per_minute for provider in describe_providers(settings)}
@@ -194,7 +201,7 @@ def _plan_data(facts: Facts, plan: Plan, prices: Mapping[str, float]) -> dict[st
     from dataclasses import asdict
 
     return {
-        "facts": asdict(facts),
+        "facts": asdict(facts) | {"dollars": facts.dollars if facts.dollars < math.inf else None},
         "rules": [
             {"name": one.rule.name, "provider": one.rule.provider, "why_not": one.why_not} for one in plan.looked
         ],

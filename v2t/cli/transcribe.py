@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 )
 @click.option("--beside", is_flag=True, help="Write files next to each FILE instead of printing.")
 @engine_options
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars a file may cost; more is not asked for."
+)
 @click.option("--max-line-width", type=click.IntRange(min=1), help="Characters in a subtitle line.")
 @click.option("--max-lines", type=click.IntRange(min=1), help="Lines in a subtitle.")
 @click.option("--skip-existing", is_flag=True, help="Leave out FILEs whose output files are there already.")
@@ -49,6 +53,7 @@ def command(
     translate: bool,
     prompt: str,
     priority: int,
+    max_cost: float | None,
     max_line_width: int | None,
     max_lines: int | None,
     skip_existing: bool,
@@ -74,7 +79,7 @@ def command(
     if skip_existing:
         files = destination.without_existing(files, quiet=quiet)
     settings, options = parse_options(provider, model, language, prompt, translate=translate)
-    submissions = _identify(files, options, user_of(settings), priority)
+    submissions = _identify(files, options, user_of(settings), priority, max_cost or 0.0)
     _transcribe(settings, submissions, fresh=fresh, wait=not no_wait, quiet=quiet)
     limits = limits_of(settings, max_line_width, max_lines)
     return _result(submissions, destination, limits, wait=not no_wait, quiet=quiet)
@@ -126,14 +131,16 @@ def user_of(settings: Settings) -> str:
         return DEFAULT_USER
 
 
-def _identify(files: tuple[Path, ...], options: TranscribeOptions, user: str, priority: int) -> list[Submission]:
+def _identify(
+    files: tuple[Path, ...], options: TranscribeOptions, user: str, priority: int, max_dollars: float
+) -> list[Submission]:
     from v2t.submission import Submission, identify
 
     submissions = []
     for file in files:
         submission = Submission(file)
         try:
-            submission.request = identify(file, options, user, priority)
+            submission.request = replace(identify(file, options, user, priority), max_dollars=max_dollars)
         except V2TError as error:
             submission.error = error
         submissions.append(submission)

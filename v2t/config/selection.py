@@ -54,6 +54,12 @@ class SelectionSettings(Section):
         description="Providers asked one after the other, behind the one that a rule names; those not set up are not.",
         examples=[["local", "whisper_server"]],
     )
+    monthly_dollars: float = Field(
+        default=0.0,
+        ge=0,
+        description="What a user may spend in a month (UTC) on providers that cost money; 0: there is no limit.",
+        examples=[25.0],
+    )
     default_rules: bool = Field(default=True, description="Look at v2t's own four rules as well.", examples=[False])
     rules: tuple[RuleSettings, ...] = Field(default=(), description="Rules of your own; in a file only.", examples=[[]])
 

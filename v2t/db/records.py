@@ -7,6 +7,7 @@ Importing this module costs about 0.5 s, SQLAlchemy's own; import it where recor
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from v2t.db.failures import TABLE_BUSY_OR_FOREIGN, sqlstate
 from v2t.db.migrations import HEAD, upgrade
 from v2t.domain.errors import DISK_FULL, StorageFull, StorageUnwritable, V2TError
 from v2t.domain.ports import JobFilter
-from v2t.domain.records import JobRecord, ProviderAttempt
+from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +96,11 @@ class SqlJobRecords:
         return self._read(
             lambda connection: [statements.to_attempt(row) for row in connection.execute(query).mappings()]
         )
+
+    def costs(self, by: str, since: float = 0.0, until: float = math.inf) -> Sequence[CostLine]:
+        """What successful tries came to, by provider, user or month (UTC), in that order. Raises StorageError."""
+        query = statements.costs(self._primary.dialect, by, since, until)
+        return self._read(lambda connection: [CostLine(**row) for row in connection.execute(query).mappings()])
 
     def get(self, job_id: str) -> JobRecord | None:
         """One record as it stands now, or None. Raises StorageError."""

@@ -52,5 +52,7 @@ PROVIDER_ATTEMPTS = Table(
     Column("audio_seconds", Double, nullable=False),
     Column("error_code", String(64), nullable=False),
     Column("error_message", Text, nullable=False),
+    Column("dollars", Double, nullable=False, server_default="0"),
+    Index("ix_provider_attempts_started_at", "started_at"),
 )
 """One row for each try of a provider: the columns are the fields of `v2t.domain.jobs.ProviderAttempt`."""

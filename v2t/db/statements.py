@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Delete, Insert, RowMapping, Select, Table, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Delete, Insert, RowMapping, Select, Table, and_, delete, func, or_, select
 
 from v2t.db.schema import PROVIDER_ATTEMPTS, TRANSCRIPTIONS
 from v2t.domain.jobs import JobState
@@ -60,6 +61,33 @@ def attempts_of(job_id: str) -> Select[Any]:
         .where(tries.job_id == job_id)
         .order_by(tries.started_at, tries.chunk_index, tries.attempt, tries.provider)
     )
+
+
+def costs(dialect: str, by: str, since: float, until: float) -> Select[Any]:
+    """Successful tries begun in a span of time, summed by provider, user or month (UTC), in the order of that."""
+    tries = PROVIDER_ATTEMPTS.c
+    keys: dict[str, ColumnElement[Any]] = {
+        "provider": tries.provider,
+        "user": func.coalesce(TRANSCRIPTIONS.c.user, ""),
+        "month": func.strftime("%Y-%m", tries.started_at, "unixepoch")
+        if dialect == "sqlite"
+        else func.to_char(func.timezone("UTC", func.to_timestamp(tries.started_at)), "YYYY-MM"),
+    }
+    key = keys[by].label("key")
+    tables = PROVIDER_ATTEMPTS.outerjoin(TRANSCRIPTIONS, TRANSCRIPTIONS.c.job_id == tries.job_id)
+    query = (
+        select(
+            key,
+            func.count(tries.job_id.distinct()).label("jobs"),
+            func.sum(tries.audio_seconds).label("audio_seconds"),
+            func.sum(tries.dollars).label("dollars"),
+        )
+        .select_from(tables if by == "user" else PROVIDER_ATTEMPTS)
+        .where(tries.error_code == "", tries.started_at >= since)
+        .group_by(key)
+        .order_by(key)
+    )
+    return query if until == math.inf else query.where(tries.started_at < until)
 
 
 def record_of(job_id: str) -> Select[Any]:

@@ -82,6 +82,7 @@ class TranscribeRequest:
     batch_id: str = ""
     queue: str = ""  # task queue of the engines that are to compute it; empty: processors
     small: bool = False  # few bytes: the step that cuts it goes on to the end where it is a single chunk
+    max_dollars: float = 0.0  # providers that would take more for it are not asked; 0: no limit
 
     @property
     def job_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from v2t.domain.jobs import (
     TranscribeRequest,
     TranscribeResult,
 )
-from v2t.domain.records import JobRecord, ProviderAttempt
+from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 OnProgress = Callable[[float], None]
@@ -239,6 +240,13 @@ class JobRecords(Protocol):
 
     def attempts(self, job_id: str) -> Sequence[ProviderAttempt]:
         """The tries for a job, in the order they began."""
+        ...
+
+    def costs(self, by: str, since: float = 0.0, until: float = math.inf) -> Sequence[CostLine]:
+        """What successful tries begun in a span of Unix time came to, by provider, user or month, in that order.
+
+        A try whose job is forgotten belongs to the user "".
+        """
         ...
 
     def get(self, job_id: str) -> JobRecord | None:

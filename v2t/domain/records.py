@@ -46,3 +46,14 @@ class ProviderAttempt:
     audio_seconds: float
     error_code: str = ""  # empty: it succeeded
     error_message: str = ""
+    dollars: float = 0.0  # by the provider's price list
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """What a provider, a user or a month came to."""
+
+    key: str
+    jobs: int
+    audio_seconds: float  # that providers were paid for or not; chunks that were tried in vain are left out
+    dollars: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class Facts:
     user: str = ""
     priority: int = 0  # of the job, 1 the most urgent
     translate: bool = False
+    dollars: float = math.inf  # what it may cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Standing:
     missing: str = ""  # why it can not be used at all, as nobody has set it up; empty: it can
     trouble: str = ""  # why it had better be asked last; empty: it is well
     translates: bool = True
+    dollars_per_minute: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ def facts_of(request: TranscribeRequest, seconds: float) -> Facts:
         user=request.user,
         priority=request.priority,
         translate=request.options.translate,
+        dollars=request.max_dollars or math.inf,
     )
 
 
@@ -155,6 +159,12 @@ def _why_not(facts: Facts, provider: str, standings: Mapping[str, Standing]) -> 
         return f"{provider}: {standing.missing}"
     if facts.translate and not standing.translates:
         return f"{provider} does not translate"
+    if standing.dollars_per_minute and facts.dollars < math.inf:
+        if not facts.seconds:
+            return f"{provider} costs money, how much is not known before the length is, and there is a limit"
+        price = standing.dollars_per_minute * facts.seconds / _MINUTE
+        if price > facts.dollars:
+            return f"{provider} would cost ${price:.4f}, and ${facts.dollars:.4f} may be spent"
     return ""
 
 

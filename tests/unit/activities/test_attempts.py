@@ -9,22 +9,36 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from v2t.activities import attempts
-from v2t.activities.attempts import AttemptLog
+from v2t.activities.attempts import AttemptLog, observe_nothing
+from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import EngineCrashed, RecordsUnreachable
 from v2t.domain.jobs import Chunk, ChunkRequest, Piece, TranscribeOptions
 from v2t.domain.records import ProviderAttempt
-from v2t.testing import MemoryJobRecords
+from v2t.testing import FakeTranscriber, MemoryJobRecords
 
 REQUEST = ChunkRequest("t-1", Chunk(3, "t-1/chunks/00003.wav", (Piece(10.0, 5.0),)), TranscribeOptions(model="base"))
 
 
-async def make(log: AttemptLog, error: Exception | None = None) -> None:
+class Paid(FakeTranscriber):
+    capabilities = Capabilities(dollars_per_minute=0.6)
+
+
+async def make(log: AttemptLog, error: Exception | None = None, transcriber: FakeTranscriber | None = None) -> None:
     async def body() -> None:
-        async with log.attempt(REQUEST, "fake"):
+        async with log.attempt(REQUEST, transcriber or FakeTranscriber()):
             if error:
                 raise error
 
     await ActivityEnvironment().run(body)
+
+
+async def test_what_a_provider_takes_by_its_price_is_kept_and_nothing_for_a_failure() -> None:
+    records = MemoryJobRecords()
+    log = AttemptLog(records, observe_nothing, "m4-1")
+    await make(log, transcriber=Paid())
+    with pytest.raises(EngineCrashed):
+        await make(log, EngineCrashed(), Paid())
+    assert [attempt.dollars for attempt in records.attempts("t-1")] == [pytest.approx(0.05), 0.0]
 
 
 class Gone(MemoryJobRecords):

@@ -69,6 +69,14 @@ def test_an_explanation_says_why_a_rule_does_not_hold(samples: Path) -> None:
     assert [choice["provider"] for choice in explained["choices"]] == ["local"]
 
 
+def test_an_explanation_says_who_would_cost_too_much(samples: Path) -> None:
+    asked = ("explain", samples / "jfk.wav", "--minutes", "20", "--max-cost", "0.01", "--json")
+    explained = data(call(*asked))
+    assert explained["facts"]["dollars"] == 0.01
+    assert [choice["provider"] for choice in explained["choices"]] == ["local"]
+    assert "whisper_server would cost $0.0200, and $0.0100 may be spent" in explained["rules"][0]["why_not"]
+
+
 def test_an_explanation_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     outcome = call("explain", tmp_path / "none.wav")
     assert outcome.exit_code == 2

@@ -104,10 +104,27 @@ def test_who_does_not_translate_is_left_out_of_a_translation() -> None:
     assert made.left_out == {"elevenlabs": "elevenlabs does not translate"}
 
 
+PRICED = ALL | {"openai": Standing(dollars_per_minute=0.006), "elevenlabs": Standing(dollars_per_minute=0.1)}
+
+
+def test_who_would_cost_more_than_may_be_spent_is_left_out() -> None:
+    made = plan(replace(FILE, seconds=600, dollars=0.5), standings=PRICED)
+    assert names(made) == ["local", "openai"]
+    assert made.left_out == {"elevenlabs": "elevenlabs would cost $1.0000, and $0.5000 may be spent"}
+    assert names(plan(replace(FILE, seconds=600), standings=PRICED)) == ["local", "openai", "elevenlabs"]
+
+
+def test_where_the_length_is_not_known_nobody_is_paid_against_a_limit() -> None:
+    made = plan(replace(FILE, seconds=0, dollars=0.5), standings=PRICED)
+    assert names(made) == ["local"]
+    assert "how much is not known" in made.left_out["openai"]
+
+
 def test_the_facts_are_those_of_the_request() -> None:
     audio = AudioRef("0" * 64, 9, "Anna's talk.MP3")
     request = TranscribeRequest(audio, TranscribeOptions(language="de", translate=True), "anna", 2)
     assert facts_of(request, 7.5) == Facts(9, 7.5, "de", "mp3", "anna", 2, translate=True)
+    assert facts_of(replace(request, max_dollars=0.25), 0).dollars == 0.25
     for name in ("talk", ".mp3", "talk."):
         assert facts_of(replace(request, audio=replace(audio, name=name)), 0).format == ""
 
