@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["support.servers.plugin"]
 
@@ -16,6 +17,11 @@ _MODELS = "V2T_TEST_MODELS"
 """Names, to all processes of a run, the folder of its model files; set from outside, it is kept for the next run."""
 
 _own_folder = pytest.StashKey[str]()
+
+
+# A machine that is busy is slow, which says nothing of the code.
+settings.register_profile("v2t", deadline=None)
+settings.load_profile("v2t")
 
 
 def pytest_configure(config: pytest.Config) -> None:
