@@ -60,4 +60,4 @@ def test_a_host_that_scales_no_more_has_the_workers_it_should_have(cluster: Lab,
 
     assert host.run("systemctl is-active v2t-worker@2").output == "inactive"
     assert host.read("systemctl is-active v2t-worker@1") == "active"
-    assert host.read("ls /etc/systemd/system | grep -c 'v2t-scale\\|v2t-units' || true") == "0"
+    assert host.read("ls /etc/systemd/system /run | grep -c 'v2t-scale\\|v2t-units' || true") == "0"
