@@ -71,8 +71,10 @@ check-roles: $(DEV)
 check-docs: $(DEV)
 	$(BIN)/python docs/generate.py --check
 
+# One process more than there are cores: a third of the time a test waits for something.
 test: $(DEV) ## The quick tests (under 5 minutes on 2 cores)
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) \
+		$(BIN)/pytest --numprocesses auto --dist worksteal --timeout 240
 
 servers: $(DEV) ## Start real servers on loopback for trying things out, until Ctrl-C
 	@PYTHONPATH=tests $(BIN)/python -m support.servers $(SERVERS)

@@ -403,3 +403,4 @@ async def test_the_job_of_a_terminated_run_says_so(short: FakeCluster) -> None:
     with pytest.raises(JobTerminated):
         await short.result(request)
     short.transcriber.hold.set()
+    await until(lambda: short.records.get(request.job_id), "the step that nobody waits for has ended")
