@@ -26,9 +26,7 @@ _NEEDED = ("api_key", "url", "hosts")
 """What makes a provider on another machine usable: the first of these that its section has."""
 
 _KINDS_SECONDS = 30.0
-_FRESH_SECONDS = 60.0
-"""A poller that was not seen for longer has gone."""
-
+"""How long the kinds of workers are taken for known."""
 
 Spent = Callable[[str], float]
 """User → the dollars that ended jobs of this month came to; it may block."""
@@ -143,7 +141,7 @@ def describe_providers(settings: Settings) -> list[Description]:
             "another machine" if name in REMOTE_PROVIDERS else "this machine",
             _section_value(settings, name, "model", ""),
             standing.missing,
-            _section_value(settings, name, "dollars_per_minute", 0.0),
+            standing.dollars_per_minute,
         )
         for name, standing in standings(settings).items()
     ]
@@ -215,8 +213,7 @@ def kinds_of(client: Client) -> Kinds:
             queues = await queue_facts(client.temporal, tuple(KIND_QUEUES.values()))
         except V2TError:  # what was known before is as good a guess as any
             return known
-        oldest = time.time() - _FRESH_SECONDS
-        polled = {queue.name for queue in queues if any(one.last_seen_at > oldest for one in queue.pollers)}
+        polled = {queue.name for queue in queues if queue.fresh_pollers(time.time())}
         known = frozenset(kind for kind, queue in KIND_QUEUES.items() if queue in polled)
         return known
 

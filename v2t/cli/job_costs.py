@@ -38,9 +38,7 @@ def command(by: str, since: float | None, until: float | None) -> Result:
       v2t jobs cost --by month
       v2t jobs cost --by user --since 30d --json
     """
-    span = (since or 0.0, math.inf if until is None else until)
-
-    costs = _read(by, *span)
+    costs = _read(by, since or 0.0, math.inf if until is None else until)
     rows = [(one.key or "-", str(one.jobs), shown_length(one.audio_seconds), f"${one.dollars:.4f}") for one in costs]
     lines = as_table((by.upper(), "JOBS", "AUDIO", "COST"), rows) if rows else ["Nothing was transcribed then."]
     return Result(data={"costs": [dataclasses.asdict(one) for one in costs]}, lines=lines)

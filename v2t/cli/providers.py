@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,8 +34,6 @@ def list_providers() -> Result:
 
     Those without a lack are asked by the rules and the chain of the settings.
     """
-    from dataclasses import asdict
-
     from v2t.config import load_settings
     from v2t.planning import describe_providers
 
@@ -198,8 +196,6 @@ def _cost(dollars_per_minute: float, seconds: float) -> str:
 
 
 def _plan_data(facts: Facts, plan: Plan, prices: Mapping[str, float]) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         "facts": asdict(facts) | {"dollars": facts.dollars if facts.dollars < math.inf else None},
         "rules": [
@@ -213,15 +209,15 @@ def _plan_data(facts: Facts, plan: Plan, prices: Mapping[str, float]) -> dict[st
 
 
 async def _ask(settings: Settings, names: Sequence[str], seconds: float) -> list[ProviderState]:
+    from v2t import wiring
     from v2t.health.provider_parts import ask_provider
 
-    return list(await asyncio.gather(*(ask_provider(settings, name, seconds) for name in names)))
+    breakers = wiring.open_breakers(settings)
+    return list(await asyncio.gather(*(ask_provider(settings, name, seconds, breakers) for name in names)))
 
 
 async def _test(settings: Settings, name: str, host: str) -> list[dict[str, Any]]:
     """The steps of each place where the provider works."""
-    from dataclasses import asdict
-
     from v2t import wiring
     from v2t.health.provider_steps import try_provider
 

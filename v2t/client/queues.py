@@ -18,6 +18,9 @@ from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, RE
 QUEUES = (QUEUE, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE)
 """All that a cluster shares; each machine has one of its own besides."""
 
+_FRESH_SECONDS = 60.0
+"""A poller that was not seen for longer has gone."""
+
 _TYPES = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
@@ -38,6 +41,10 @@ class QueueFacts:
     pollers: tuple[Poller, ...]
     backlog: int  # steps that wait, about
     oldest_seconds: float  # how long the first of them has waited
+
+    def fresh_pollers(self, now: float) -> list[Poller]:
+        """Those that are still there, as far as one can know at a Unix time."""
+        return [one for one in self.pollers if now - one.last_seen_at < _FRESH_SECONDS]
 
 
 async def queue_facts(temporal: TemporalClient, names: Sequence[str] = QUEUES) -> list[QueueFacts]:

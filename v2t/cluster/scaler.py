@@ -14,9 +14,6 @@ from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ConnectionFailed
 from v2t.workflows.policies import KIND_QUEUES
 
-_FRESH_SECONDS = 60.0
-"""A poller that was not seen for longer has gone."""
-
 Observe = Callable[[], Awaitable[Load]]
 
 
@@ -132,8 +129,6 @@ class Scaler:
 async def observe_queue(client: Client, kind: str) -> Load:
     """What waits for workers of a kind. Raises ClusterUnreachable."""
     name = KIND_QUEUES[kind]
-    now = time.time()
     (queue,) = await queue_facts(client.temporal, (name,))
-    fresh = [one for one in queue.pollers if now - one.last_seen_at < _FRESH_SECONDS]
-    hosts = {one.identity.partition(":")[0] for one in fresh}
+    hosts = {one.identity.partition(":")[0] for one in queue.fresh_pollers(time.time())}
     return Load(queue.backlog, queue.oldest_seconds, max(1, len(hosts)))

@@ -8,9 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from v2t.config.machine import Folder, Section, data_folder
-from v2t.config.secret import Secret
-
-_NO_SECRET = Secret("")
+from v2t.config.secret import NO_SECRET, Secret
 
 
 class TemporalSettings(Section):
@@ -53,9 +51,7 @@ class StorageSettings(Section):
     )
     region: str = Field(default="us-east-1", description="Region to sign requests for.", examples=["eu-central-1"])
     access_key: str = Field(default="", description="Name of the account.", examples=["v2t-worker"])
-    secret_key: Secret = Field(
-        default=_NO_SECRET, description="Its secret.", examples=["file:/etc/v2t/secrets/storage"]
-    )
+    secret_key: Secret = Field(default=NO_SECRET, description="Its secret.", examples=["file:/etc/v2t/secrets/storage"])
     audio_bucket: str = Field(default="v2t-audio", description="Bucket of recordings.", examples=["v2t-audio"])
     transcripts_bucket: str = Field(
         default="v2t-transcripts",
@@ -74,12 +70,12 @@ class DatabaseSettings(Section):
     """The cluster's records of jobs."""
 
     url: Secret = Field(
-        default=_NO_SECRET,
+        default=NO_SECRET,
         description="SQLAlchemy URL; empty: a SQLite file in standalone.folder.",
         examples=["file:/etc/v2t/secrets/database-url"],
     )
     replica_url: Secret = Field(
-        default=_NO_SECRET,
+        default=NO_SECRET,
         description="URL of a read replica for lists and searches.",
         examples=["file:/etc/v2t/secrets/replica-url"],
     )
@@ -98,7 +94,7 @@ class CacheSettings(Section):
         default=10_240, ge=0, description="Space the disk cache may use, in MB; 0: no disk cache.", examples=[102_400]
     )
     redis_url: Secret = Field(
-        default=_NO_SECRET,
+        default=NO_SECRET,
         description="Redis shared by the cluster; empty: none.",
         examples=["file:/etc/v2t/secrets/redis-url"],
     )
@@ -171,7 +167,7 @@ class UploadsSettings(Section):
     listen_address: str = Field(default="127.0.0.1", description="Address of `v2t gateway run`.", examples=["10.0.0.2"])
     listen_port: int = Field(default=8080, ge=0, le=65_535, description="Its port; 0: any free one.", examples=[8080])
     token: Secret = Field(
-        default=_NO_SECRET,
+        default=NO_SECRET,
         description="What the object store must show with its notifications.",
         examples=["file:/etc/v2t/secrets/upload-token"],
     )

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from v2t.config.machine import Section
-from v2t.config.secret import Secret
+from v2t.config.secret import NO_SECRET, Secret
 
-_NO_SECRET = Secret("")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of RFC 9110, section 5.6.2."""
 
@@ -174,7 +173,7 @@ class CustomHttpSettings(RemoteSettings):
         default="", pattern=r"^[^:\x00-\x1f]*$", description="Account of authentication basic.", examples=["v2t"]
     )
     secret: Secret = Field(
-        default=_NO_SECRET, description="Its token, password or key.", examples=["file:/etc/v2t/secrets/asr"]
+        default=NO_SECRET, description="Its token, password or key.", examples=["file:/etc/v2t/secrets/asr"]
     )
     file_field: str = Field(default="file", min_length=1, description="Field of the audio.", examples=["audio"])
     language_field: str = Field(

@@ -49,3 +49,7 @@ class Secret:
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
         )
+
+
+NO_SECRET = Secret("")
+"""The default of a secret that need not be set."""

@@ -10,9 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from v2t.config.machine import Section
-from v2t.config.secret import Secret
-
-_NO_SECRET = Secret("")
+from v2t.config.secret import NO_SECRET, Secret
 
 _ADDRESS = re.compile(
     r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\s\[\]]+)(?::(?P<port>\d{1,5}))?", re.ASCII
@@ -74,7 +72,7 @@ class SshWhisperSettings(Section):
         examples=["/etc/v2t/secrets/ssh-whisper"],
     )
     key_passphrase: Secret = Field(
-        default=_NO_SECRET, description="What opens the private key.", examples=["file:/etc/v2t/secrets/passphrase"]
+        default=NO_SECRET, description="What opens the private key.", examples=["file:/etc/v2t/secrets/passphrase"]
     )
     known_hosts: str = Field(
         default="~/.ssh/known_hosts",

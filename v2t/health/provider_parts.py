@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from v2t.domain.breaker import Breaker
 from v2t.domain.errors import ProviderUnreachable, V2TError
+from v2t.domain.ports import Breakers
 from v2t.health.report import Part, broken, fine, weak
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class ProviderState:
     breaker_state: str
 
 
-async def ask_provider(settings: Settings, name: str, limit_seconds: float) -> ProviderState:
+async def ask_provider(settings: Settings, name: str, limit_seconds: float, breakers: Breakers) -> ProviderState:
     """Whether a provider would take work now, and what the cluster knows of its failures."""
     from v2t import wiring
 
@@ -45,14 +46,16 @@ async def ask_provider(settings: Settings, name: str, limit_seconds: float) -> P
         error = ProviderUnreachable(f"no answer within {limit_seconds:g} s")
     except V2TError as caught:
         error = caught
-    breaker = await asyncio.to_thread(wiring.open_breakers(settings).read, name)
+    breaker = await asyncio.to_thread(breakers.read, name)
     seconds = time.monotonic() - started
     return ProviderState(name, error.message if error else said, seconds, error, breaker, breaker.state(time.time()))
 
 
 async def look_at_provider(settings: Settings, name: str, seconds: float) -> Sequence[Part]:
     """One line of `v2t health`. Without it others are asked, so that it never stands in the way."""
-    state = await ask_provider(settings, name, seconds)
+    from v2t import wiring
+
+    state = await ask_provider(settings, name, seconds, wiring.open_breakers(settings))
     title = f"provider {name}"
     if state.error:
         summary, _, step = state.error.message.partition("; ")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from v2t.domain.errors import V2TError
 from v2t.domain.jobs import Chunk, Piece, TranscribeOptions
-from v2t.providers.examination import SAMPLE_SECONDS, Step, write_sample
+from v2t.providers.trial import SAMPLE_SECONDS, Step, write_sample
 
 if TYPE_CHECKING:
     from v2t.config import Settings

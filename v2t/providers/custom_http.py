@@ -12,15 +12,14 @@ from pydantic_core import from_json
 
 from v2t.config.providers import CustomHttpSettings
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import ConfigurationError, ProviderFailed, ProviderRejected, UnknownLanguage
+from v2t.domain.errors import ConfigurationError, ProviderFailed, ProviderRejected
 from v2t.domain.jobs import Chunk, TranscribeOptions
-from v2t.domain.languages import parse_language
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment
 from v2t.providers._addresses import resolve_public
 from v2t.providers._answers import find
 from v2t.providers._http import HttpEdge
-from v2t.providers.heard import make_result
+from v2t.providers.heard import known_language, make_result
 
 
 class CustomHttp:
@@ -166,8 +165,5 @@ class CustomHttp:
 
     def _language(self, document: Any) -> tuple[str, float]:
         named = find(document, self._settings.language_path) if self._settings.language_path else None
-        try:
-            code = parse_language(named) if isinstance(named, str) else ""
-        except UnknownLanguage:
-            code = ""
+        code = known_language(named) if isinstance(named, str) else ""
         return code, 1.0 if code else 0.0

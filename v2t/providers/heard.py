@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.errors import EngineEmptyResult, UnknownLanguage
 from v2t.domain.jobs import Chunk
+from v2t.domain.languages import parse_language
 from v2t.domain.ports import EngineResult
 from v2t.domain.transcript import Segment, Word
 from v2t.domain.words import join_words
@@ -35,6 +36,14 @@ def divide_piece(text: str, start: float, end: float, probability: float, *, spa
         Word(character, start + step * place, start + step * (place + 1), probability, spaced=False)
         for place, character in enumerate(text)
     ]
+
+
+def known_language(named: str) -> str:
+    """The code of a language that a service names somehow; empty where it names none, or one that Whisper has not."""
+    try:
+        return parse_language(named)
+    except UnknownLanguage:
+        return ""
 
 
 def join_phrases(words: Sequence[Word]) -> list[Segment]:

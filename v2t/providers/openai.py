@@ -16,13 +16,13 @@ from pydantic import BaseModel, FiniteFloat
 
 from v2t.config.providers import OpenAiSettings
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import ProviderRejected, UnknownLanguage, V2TError
+from v2t.domain.errors import ProviderRejected, V2TError
 from v2t.domain.jobs import Chunk, TranscribeOptions
-from v2t.domain.languages import is_spaced, parse_language
+from v2t.domain.languages import is_spaced
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment, Word
 from v2t.providers._http import TIMEOUT, HttpEdge
-from v2t.providers.heard import make_result
+from v2t.providers.heard import known_language, make_result
 
 MODELS: frozenset[str] = frozenset(get_args(AudioModel))
 """Those that the installed SDK knows."""
@@ -184,10 +184,7 @@ class _Transcription(BaseModel):
     def heard_language(self) -> tuple[str, float]:
         """The language's code and how sure that is; nothing where the model does not say."""
         named = self.language or (self.languages[0].code if self.languages else "")
-        try:
-            code = parse_language(named)
-        except UnknownLanguage:
-            return "", 0.0
+        code = known_language(named)
         return code, 1.0 if code else 0.0
 
     def as_segments(self, speech_seconds: float) -> list[Segment]:

@@ -18,10 +18,10 @@ from v2t.config.ssh_whisper import SshWhisperSettings
 from v2t.domain.errors import ConfigurationError, ProviderUnreachable, V2TError
 from v2t.domain.jobs import DEFAULT_MODEL, TranscribeOptions
 from v2t.providers._answers import plain
-from v2t.providers.examination import SAMPLE_SECONDS, Step, write_sample
 from v2t.providers.ssh_commands import check_model, free_bytes, run_briefly
 from v2t.providers.ssh_login import Host, Stages, close_connection, find_host, open_connection
 from v2t.providers.ssh_session import Session
+from v2t.providers.trial import SAMPLE_SECONDS, Step, write_sample
 from v2t.providers.whisper_command import build_command, model_file, parse_output, read_progress
 
 _MEGABYTE = 1_000_000

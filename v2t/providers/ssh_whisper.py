@@ -15,12 +15,12 @@ from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
-from v2t.providers.examination import Step
 from v2t.providers.heard import make_result
 from v2t.providers.ssh_connections import Connections, Opened, refused_by_all
 from v2t.providers.ssh_examination import examine_host
 from v2t.providers.ssh_login import find_host, open_connection
 from v2t.providers.ssh_session import Session
+from v2t.providers.trial import Step
 from v2t.providers.whisper_command import (
     build_command,
     model_file,

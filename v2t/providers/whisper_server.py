@@ -11,13 +11,13 @@ from pydantic import BaseModel, FiniteFloat
 
 from v2t.config.providers import WhisperServerSettings
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import ConfigurationError, ProviderBusy, ProviderRejected, UnknownLanguage
+from v2t.domain.errors import ConfigurationError, ProviderBusy, ProviderRejected
 from v2t.domain.jobs import Chunk, TranscribeOptions
-from v2t.domain.languages import is_spaced, parse_language
+from v2t.domain.languages import is_spaced
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Word
 from v2t.providers._http import HttpEdge
-from v2t.providers.heard import divide_piece, join_phrases, make_result
+from v2t.providers.heard import divide_piece, join_phrases, known_language, make_result
 
 _PROMPT_TOKENS = "224"
 """Half of Whisper's text context: the most that a prompt may take (whisper.cpp, whisper_full_with_state)."""
@@ -133,10 +133,7 @@ class _Transcription(BaseModel):
 
         A model that knows only English takes everything for that, whatever it detects.
         """
-        try:
-            code = parse_language(self.language)
-        except UnknownLanguage:
-            return "", 0.0
+        code = known_language(self.language)
         sure = self.detected_language_probability if self.detected_language == self.language else 1.0
         return code, sure if code else 0.0
 

@@ -26,13 +26,6 @@ async def server() -> AsyncIterator[SpeechServer]:
         yield running
 
 
-@pytest.fixture
-def audio(tmp_path: Path) -> Path:
-    file = tmp_path / "0.wav"
-    file.write_bytes(b"RIFF")
-    return file
-
-
 def open_provider(server: SpeechServer, **settings: Any) -> CustomHttp:
     told = {"url": f"{server.address}/asr", "allowed_hosts": "127.0.0.1", **settings}
     return CustomHttp(CustomHttpSettings.model_validate(told))

@@ -22,13 +22,6 @@ async def server() -> AsyncIterator[SpeechServer]:
         yield running
 
 
-@pytest.fixture
-def audio(tmp_path: Path) -> Path:
-    file = tmp_path / "0.wav"
-    file.write_bytes(b"RIFF")
-    return file
-
-
 async def hear(
     server: SpeechServer, audio: Path, model: str = "base", settings: Any = None, **options: Any
 ) -> EngineResult:

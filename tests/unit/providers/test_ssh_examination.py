@@ -11,8 +11,8 @@ from support.processes import processes_about, until
 from support.ssh_server import STAND_IN, SshServer, make_key, serve_ssh, settings_for
 
 from v2t.domain.errors import ConfigurationError
-from v2t.providers.examination import Step
 from v2t.providers.ssh_whisper import SshWhisper
+from v2t.providers.trial import Step
 
 STEPS = ["resolve", "connect", "host key", "login", "folder", "command", "model", "sample"]
 

@@ -33,13 +33,6 @@ async def provider(server: SpeechServer) -> AsyncIterator[WhisperServer]:
     await opened.close()
 
 
-@pytest.fixture
-def audio(tmp_path: Path) -> Path:
-    file = tmp_path / "0.wav"
-    file.write_bytes(b"RIFF")
-    return file
-
-
 async def hear(provider: WhisperServer, audio: Path, **options: Any) -> EngineResult:
     return await provider.transcribe(audio, CHUNK, TranscribeOptions(**options), lambda _: None)
 
