@@ -52,3 +52,14 @@ def test_where_all_fail_each_is_named_with_its_reason(v2t: Command, samples: Pat
     assert outcome.exit_code == 4
     assert "every provider failed. whisper_server: " in outcome.complaint
     assert "; custom_http: " in outcome.complaint
+
+
+def test_who_would_cost_more_than_a_file_may_is_not_asked(v2t: Command, samples: Path) -> None:
+    priced = SETTINGS.format(dead=free_port(), dying="http://10.0.0.1").replace("[custom_http]", "{price}[custom_http]")
+    (v2t.folder / "v2t.toml").write_text(priced.format(price="dollars_per_minute = 60\n\n"))
+
+    outcome = v2t.run("transcribe", samples / "jfk.wav", "--model", "tiny.en", "--max-cost", "0.5", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    warnings = outcome.json["data"]["files"][0]["transcript"]["warnings"]
+    assert [warning.partition(":")[0] for warning in warnings] == ["custom_http"], "which costs nothing, and is refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from v2t.domain.errors import (
     ProviderBusy,
     ProviderFailed,
     ProviderRejected,
+    ProviderResting,
     ProvidersExhausted,
     ProviderUnreachable,
     StorageDamaged,
@@ -25,6 +27,7 @@ from v2t.domain.errors import (
 )
 from v2t.domain.jobs import AUTO, Choice, Cut, CutRequest, JobState, TranscribeRequest
 from v2t.domain.ports import OnProgress
+from v2t.planning import kinds_of
 from v2t.testing import FakeAudioTools
 
 SHORT = FakeAudioTools(10.0)
@@ -85,7 +88,8 @@ async def test_a_provider_that_is_given_up_is_asked_for_no_later_chunk_of_the_fi
     class Late(FakeAudioTools):
         async def cut(self, source: object, request: CutRequest, folder: object, on_progress: OnProgress) -> Cut:
             if request.start:
-                await until(lambda: asked(cluster)["well"] == 2, "the first window is transcribed")
+                # after four retries, each of which the server's timers take about a second for
+                await until(lambda: asked(cluster)["well"] == 2, "the first window is transcribed", 25.0)
             return await super().cut(source, request, folder, on_progress)  # type: ignore[arg-type]
 
     async with chain_of(server, DEAD_DYING_WELL, Late(900.0, 60.0)) as cluster:
@@ -97,8 +101,11 @@ async def test_a_provider_that_is_given_up_is_asked_for_no_later_chunk_of_the_fi
     assert result.warnings == ("dead: nobody answers at 10.0.0.9", "dying: it says 500")
 
 
-@pytest.mark.parametrize("error", [CredentialsRefused("the key is wrong"), ProviderRejected("too long")])
-async def test_a_final_failure_moves_on_at_once(server: str, error: V2TError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [CredentialsRefused("the key is wrong"), ProviderRejected("too long"), ProviderResting("it is left alone", 30.0)],
+)
+async def test_a_failure_that_will_not_pass_soon_moves_on_at_once(server: str, error: V2TError) -> None:
     async with chain_of(server, {"first": lambda: error, "second": lambda: "en"}) as cluster:
         result = await cluster.result(await cluster.submit(provider=AUTO))
 
@@ -160,3 +167,9 @@ async def test_a_busy_provider_is_asked_again_after_the_time_it_names(server: st
     first, second = attempts
     assert second.started_at - first.started_at >= 1.5
     assert quick_retries.initial_interval < timedelta(seconds=1), "the wait came from the provider"
+
+
+async def test_a_kind_of_workers_is_known_while_one_of_them_asks_for_work(server: str) -> None:
+    async with chain_of(server, {"only": lambda: "en"}) as cluster, asyncio.timeout(10):
+        while "cpu" not in await kinds_of(cluster.client)():  # noqa: ASYNC110 - Temporal tells nobody of a poller
+            await asyncio.sleep(0.1)
