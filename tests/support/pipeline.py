@@ -18,7 +18,7 @@ from support.workers import WorkerProcess, running_workers
 from v2t import wiring
 from v2t.client import Client
 from v2t.config import Settings, load_settings
-from v2t.domain.jobs import JobState, TranscribeOptions, TranscribeRequest, transcript_key
+from v2t.domain.jobs import AUTO, JobState, TranscribeOptions, TranscribeRequest, transcript_key
 from v2t.domain.ports import JobFilter, ObjectStore
 from v2t.domain.transcript import Transcript, to_document
 from v2t.submission import identify, stored_transcript
@@ -88,7 +88,7 @@ class Pipeline:
     @cached_property
     def requests(self) -> dict[str, TranscribeRequest]:
         """Name → the request that the command makes of the recording."""
-        options = TranscribeOptions(model=MODEL, language="en")
+        options = TranscribeOptions(AUTO, MODEL, "en")
         return {path.name: identify(path, options, "") for path in self.recordings}
 
     def worker(self, host: str, extra: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> WorkerProcess:
