@@ -25,7 +25,8 @@ from pathlib import Path
 from bench.measure import run
 from bench.orchestration import measure
 from bench.recording import SAMPLE_RATE, make_recording
-from bench.run import DIRECT, Row
+from bench.run import DIRECT
+from bench.table import Table
 from support.cluster import temporal_server
 from support.command import Command, finish
 from support.servers import Servers, running_servers
@@ -46,10 +47,11 @@ _LOOP = str(Path(DIRECT).with_name("loop.py"))
 _TESTS = str(Path(DIRECT).parents[1])
 
 
-class Bench:
+class Bench(Table):
     """One set of servers, one model."""
 
     def __init__(self, servers: Servers, folder: Path, model: str, rounds: int) -> None:
+        super().__init__()
         self.servers, self.folder, self.model, self.rounds = servers, folder, model, rounds
         os.environ |= servers.environment
         self.settings = load_settings()
@@ -59,7 +61,6 @@ class Bench:
             "V2T_MODELS__DEFAULT": model,
         }
         self.command = Command(folder, self.settings.models.folder, self.environment)
-        self.rows: list[Row] = []
         prepared = self.command.run("cluster", "prepare")
         assert prepared.exit_code == 0, prepared.stderr
 
@@ -73,10 +74,6 @@ class Bench:
         outcome = finish(self.command.start(name, *arguments, "--model", self.model), _PATIENCE_SECONDS)
         assert outcome.exit_code == 0, outcome.stderr
         return time.monotonic() - started
-
-    def report(self, what: str, measured: str, target: str, *, met: bool) -> None:
-        self.rows.append(Row(what, measured, target, met))
-        print(f"  {what}: {measured} (target {target}) {'met' if met else 'MISSED'}", flush=True)
 
 
 def measure_clips(bench: Bench) -> None:
@@ -256,11 +253,7 @@ def main() -> None:
         for part in arguments.parts:
             print(f"{part} …", flush=True)
             parts[part](bench)
-    width = max(len(row.what) for row in bench.rows)
-    print(f"\nmodel {arguments.model}, {os.cpu_count()} cores with all servers on them, {platform.machine()}")
-    for row in bench.rows:
-        print(f"{row.what.ljust(width)}  {row.measured}  {row.target}  {'met' if row.met else 'MISSED'}")
-    sys.exit(0 if all(row.met for row in bench.rows) else 1)
+    bench.end(f"model {arguments.model}, {os.cpu_count()} cores with all servers on them, {platform.machine()}")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import sys
 import tempfile
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import jiwer
 from bench.measure import run, run_json
 from bench.recording import SAMPLE_RATE, Recording, make_recording
+from bench.table import Table
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from v2t.config import load_settings
@@ -39,23 +39,15 @@ _LONG_HOURS = 3.0
 _CLIP_ROUNDS = 7  # a short call is cheap to repeat, and its time varies most
 
 
-@dataclass(frozen=True)
-class Row:
-    what: str
-    measured: str
-    target: str
-    met: bool
-
-
-class Bench:
+class Bench(Table):
     """One machine, one model, one recording."""
 
     def __init__(self, folder: Path, model: str, rounds: int) -> None:
+        super().__init__()
         self.folder, self.model, self.rounds = folder, model, rounds
         self.recording = make_recording(folder / "recording.wav", _RECORDING_SECONDS)
         models = open_models(load_settings())
         self.model_paths = {engine: str(models.ensure(model, kind)) for engine, kind in ENGINES.items()}
-        self.rows: list[Row] = []
         self._calls = 0
 
     def v2t(self, audio: Path, engine: str) -> list[str]:
@@ -69,13 +61,6 @@ class Bench:
 
     def direct(self, engine: str, audio: Path) -> list[str]:
         return [sys.executable, DIRECT, engine, self.model_paths[engine], str(audio)]
-
-    def note(self, what: str, seconds: float, audio_seconds: float) -> None:
-        self.rows.append(Row(what, f"{seconds:.1f} s, {audio_seconds / seconds:.1f} x real time", "", met=True))
-
-    def report(self, what: str, measured: str, target: str, *, met: bool) -> None:
-        self.rows.append(Row(what, measured, target, met))
-        print(f"  {what}: {measured} (target {target}) {'met' if met else 'MISSED'}", flush=True)
 
 
 def measure_speed_and_words(bench: Bench) -> None:
@@ -92,7 +77,8 @@ def measure_speed_and_words(bench: Bench) -> None:
             texts[f"{engine} v2t"] = str(document["text"])
         print(f"  round {number + 1}: { ({name: round(found[-1], 1) for name, found in times.items()}) }", flush=True)
     for name, found in times.items():
-        bench.note(name, statistics.median(found), bench.recording.seconds)
+        seconds = statistics.median(found)
+        bench.note(name, f"{seconds:.1f} s, {bench.recording.seconds / seconds:.1f} x real time")
 
     def compare(left: str, right: str, target: float) -> None:
         ratio = statistics.median(b / a for a, b in zip(times[left], times[right], strict=True))
@@ -149,9 +135,7 @@ def measure_memory(bench: Bench) -> None:
     measured = f"{above:+.0f} MB (whole tree {tree:.0f} MB, {slots} engines of {alone:.0f} MB each)"
     bench.report(f"memory, {_LONG_HOURS:g} h file", measured, "<= 300 MB", met=above <= 300)
     speed = long.seconds / ours.seconds
-    bench.rows.append(
-        Row(f"speed, {_LONG_HOURS:g} h file", f"{ours.seconds:.0f} s, {speed:.1f} x real time", "", met=True)
-    )
+    bench.note(f"speed, {_LONG_HOURS:g} h file", f"{ours.seconds:.0f} s, {speed:.1f} x real time")
 
 
 def measure_stamps(bench: Bench) -> None:
@@ -223,13 +207,8 @@ def main() -> None:
         for part in arguments.parts:
             print(f"{part} …", flush=True)
             parts[part](bench)
-    width = max(len(row.what) for row in bench.rows)
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
-    print(f"\nmodel {arguments.model}, {bench.recording.seconds:.0f} s of speech, {machine}")
-    for row in bench.rows:
-        verdict = "" if not row.target else f"  {row.target}  {'met' if row.met else 'MISSED'}"
-        print(f"{row.what.ljust(width)}  {row.measured}{verdict}")
-    sys.exit(0 if all(row.met for row in bench.rows) else 1)
+    bench.end(f"model {arguments.model}, {bench.recording.seconds:.0f} s of speech, {machine}")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from support.kennedy import SPEECH_SECONDS, assert_kennedy_is_heard
-from support.processes import until, wait_for
+from support.processes import until
 from support.recordings import read_wav, tile, write_wav
 from support.whisper_build import built_program
+from support.whisper_server import Server, running
 
 from v2t.config.providers import WhisperServerSettings
 from v2t.domain.errors import ProviderBusy, ProviderRejected, ProviderUnreachable
@@ -27,40 +26,6 @@ from v2t.providers.whisper_server import WhisperServer
 from v2t.weights.store import ModelStore
 
 pytestmark = pytest.mark.servers
-
-
-@dataclass
-class Server:
-    """A whisper.cpp server, and what it says."""
-
-    url: str
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    def says(self, text: str) -> bool:
-        return text in self.log.read_text(errors="replace")
-
-    def is_up(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
-        with suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health").is_success
-        return False
-
-
-@contextmanager
-def running(program: Path, model: Path, folder: Path) -> Iterator[Server]:
-    port = free_port()
-    log = folder / "server.log"
-    with log.open("wb") as file:
-        arguments = ["--host", "127.0.0.1", "--port", str(port), "--model", str(model), "--no-gpu", "--threads", "2"]
-        process = subprocess.Popen([program, *arguments], cwd=folder, stdout=file, stderr=file)
-    server = Server(f"http://127.0.0.1:{port}", log, process)
-    try:
-        wait_for(server.is_up, "whisper-server answers", 60.0)
-        yield server
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
