@@ -9,7 +9,6 @@ import pytest
 
 from v2t.config import Settings, load_settings
 from v2t.domain.breaker import BreakerPolicy, end_call
-from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import AUTO, AudioRef, Choice, JobState, TranscribeOptions, TranscribeRequest
 from v2t.domain.records import JobRecord, ProviderAttempt
 from v2t.domain.selection import Facts
@@ -72,18 +71,6 @@ async def test_without_the_four_the_chain_alone_decides(write: Write) -> None:
     assert await chosen(settings) == ["openai whisper-1", "local"]
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ('[selection]\nchain = ["local", "siri"]\n', "the chain names siri"),
-        ('[[selection.rules]]\nname = "r"\nprovider = "siri"\n', "rule 'r' names siri"),
-    ],
-)
-def test_a_provider_that_does_not_exist_is_refused_with_its_place(write: Write, text: str, complaint: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"v2t\.toml: {complaint}, and there is no such provider; there are"):
-        Planner(write(text), no_kinds, SharedBreakers())
-
-
 async def test_a_provider_that_is_named_is_the_only_one_with_the_model_that_was_asked_for(write: Write) -> None:
     planner = Planner(write('[openai]\napi_key = "key"\n'), no_kinds, SharedBreakers())
     assert await planner.choose(request("openai", "gpt-4o-transcribe"), 0) == (Choice("openai", "gpt-4o-transcribe"),)
@@ -119,6 +106,57 @@ async def test_a_user_whose_month_is_spent_is_served_by_what_costs_nothing(write
     ]
     assert plans[0].left_out["openai"] == "openai would cost $0.0100, and $0.0050 may be spent"
     assert asked == ["anna", "bert"], "for a minute what is known is enough"
+
+
+async def test_a_rule_may_look_at_what_is_left_of_the_month(write: Write) -> None:
+    settings = write(
+        '[openai]\napi_key = "key"\ndollars_per_minute = 0.01\n[selection]\nmonthly_dollars = 2\n'
+        '[[selection.rules]]\nname = "early in the month"\nprovider = "openai"\nbudget_left_above_dollars = 1.5\n'
+    )
+    planner = Planner(settings, no_kinds, SharedBreakers(), {"anna": 0.25, "bert": 0.5}.__getitem__)
+    plans = [await planner.plan(replace(FILE, seconds=60.0, user=user)) for user in ("anna", "bert")]
+    assert [plan.choices[0].provider for plan in plans] == ["openai", "local"]
+    assert plans[1].looked[0].why_not == "$1.50 of the month's budget is left, not more than $1.50"
+
+
+GERMAN = '[[selection.rules]]\nname = "German"\nprovider = "whisper_server"\nlanguages = ["de"]\n'
+SERVER = '[whisper_server]\nurl = "http://127.0.0.1:9"\n'
+
+
+@pytest.mark.parametrize(
+    ("selection", "language", "beginning", "listened", "first"),
+    [
+        ("detect_language = true", "", Path("0.wav"), True, "whisper_server"),
+        ("detect_language = true", "en", Path("0.wav"), False, "local"),
+        ("detect_language = true", "", None, False, "local"),
+        ("detect_language = false", "", Path("0.wav"), False, "local"),
+    ],
+    ids=["needed", "given", "no speech", "not wanted"],
+)
+async def test_a_language_that_a_rule_needs_is_heard(
+    write: Write, selection: str, language: str, beginning: Path | None, listened: bool, first: str
+) -> None:
+    heard: list[tuple[Path, str]] = []
+
+    async def detect(audio: Path, model: str) -> str:
+        heard.append((audio, model))
+        return "de"
+
+    settings = write(f"[selection]\ndefault_rules = false\n{selection}\n{GERMAN}{SERVER}")
+    planner = Planner(settings, no_kinds, SharedBreakers(), detect=detect)
+    asked = replace(request(AUTO), options=TranscribeOptions(AUTO, "small", language))
+    choices = await planner.choose(asked, 60.0, beginning)
+    assert heard == ([(Path("0.wav"), "small")] if listened else [])
+    assert choices[0].provider == first
+
+
+async def test_nobody_listens_where_no_rule_looks_at_the_language(write: Write) -> None:
+    async def detect(audio: Path, model: str) -> str:
+        raise AssertionError(f"{model} listens to {audio}")
+
+    settings = write("[selection]\ndefault_rules = false\ndetect_language = true\n" + SERVER)
+    planner = Planner(settings, no_kinds, SharedBreakers(), detect=detect)
+    assert [choice.provider for choice in await planner.choose(request(AUTO), 60.0, Path("0.wav"))] == ["local"]
 
 
 def test_a_users_month_is_what_the_records_know_of_it() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -69,3 +70,19 @@ def test_providers_elsewhere_cost_nothing_until_they_are_used() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert run.stdout == "[]\n"
+
+
+async def test_a_worker_without_an_engine_hears_no_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(_workshop: Workshop, name: str) -> LocalEngine:
+        asked.append(name)
+        raise EngineNotInstalled
+
+    monkeypatch.setattr(Workshop, "_open_engine", refuse)
+    remote = open_workshop(temporal={"address": "127.0.0.1:9"}, worker={"kind": "remote"})
+    bare = open_workshop()
+    assert [await workshop._detect_language(tmp_path / "0.wav", "base") for workshop in (remote, bare)] == ["", ""]
+    assert asked == ["local"], "one of the kind remote does not even look for an engine"
+    await remote.close()
+    await bare.close()

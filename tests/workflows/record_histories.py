@@ -147,7 +147,7 @@ async def _chain(
 ) -> tuple[FakeCluster, TranscribeRequest]:
     """One that refuses and one that needs graphics cards, which nobody has, before one that answers or fails."""
 
-    async def choose(_request: TranscribeRequest, _seconds: float) -> tuple[Choice, ...]:
+    async def choose(_request: TranscribeRequest, _seconds: float, _audio: Path | None) -> tuple[Choice, ...]:
         return Choice("refusing"), Choice("fast", workers="gpu"), Choice("last", "model of last")
 
     providers = {

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from support.cluster import NAMESPACE, FakeCluster, ScriptedTranscriber, running_worker
@@ -48,7 +49,7 @@ async def chain_of(
         for name, answer in answers.items()
     }
 
-    async def choose(_request: TranscribeRequest, _seconds: float) -> tuple[Choice, ...]:
+    async def choose(_request: TranscribeRequest, _seconds: float, _audio: Path | None) -> tuple[Choice, ...]:
         return plan or tuple(Choice(name, f"model of {name}") for name in answers)
 
     client = await Client.connect(server, NAMESPACE)

@@ -56,7 +56,9 @@ from v2t.domain.records import JobRecord
 from v2t.domain.transcript import to_document
 
 
-async def choose_as_requested(request: TranscribeRequest, _seconds: float) -> tuple[Choice, ...]:
+async def choose_as_requested(
+    request: TranscribeRequest, _seconds: float, _beginning: Path | None
+) -> tuple[Choice, ...]:
     """The default of ChooseProviders."""
     return (Choice(LOCAL),) if request.options.provider == AUTO else ()
 
@@ -104,8 +106,10 @@ class TranscriptionActivities:
                 return stored
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(request, Path(folder), report)
+                if request.plan_for:
+                    cut = await self._with_plan(cut, request.plan_for, Path(folder))
                 await self._put_chunks(cut, Path(folder))
-        return await self._with_plan(cut, request.plan_for) if request.plan_for else cut
+        return cut
 
     @activity.defn
     async def transcribe_small(self, request: SmallRequest) -> Cut:
@@ -120,8 +124,8 @@ class TranscriptionActivities:
                 return stored
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
-                cut = await self._with_plan(cut, job)
-                if cut.finished and len(cut.chunks) == 1 and not (cut.plan and cut.plan[0].workers):
+                cut = await self._with_plan(cut, job, Path(folder))
+                if cut.finished and len(cut.chunks) == 1 and _is_here(cut):
                     cut = await self._finish_small(request, cut, report, Path(folder))
                 if not cut.stored:
                     await self._put_chunks(cut, Path(folder))
@@ -161,8 +165,9 @@ class TranscriptionActivities:
             cut = await self._audio_tools.cut(source, request, folder, on_progress)
         return dataclasses.replace(cut, host=self._host)
 
-    async def _with_plan(self, cut: Cut, request: TranscribeRequest) -> Cut:
-        return dataclasses.replace(cut, plan=await self._choose(request, cut.duration_seconds))
+    async def _with_plan(self, cut: Cut, request: TranscribeRequest, folder: Path) -> Cut:
+        beginning = folder / f"{cut.chunks[0].index}.wav" if cut.chunks else None
+        return dataclasses.replace(cut, plan=await self._choose(request, cut.duration_seconds, beginning))
 
     async def _finish_small(self, request: SmallRequest, cut: Cut, report: Report, folder: Path) -> Cut:
         """The cut with what came of the first provider of its plan: the transcript, or its failure for good."""

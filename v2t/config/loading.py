@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import platformdirs
 from pydantic import ValidationError
@@ -86,11 +86,11 @@ class _Layer:
     def source(self, section: str, key: str) -> str:
         return f"file {self.path}" if self.path else f"environment {variable(section, key)}"
 
-    def place(self, section: str, key: str, entry: int = 0) -> str:
-        """The source with the line, as editors and compilers write it; of a list of tables, of the entry."""
+    def place(self, section: str, key: str, entry: int = 0, field: str = "") -> str:
+        """The source with the line, as editors and compilers write it; of a list of tables, of the entry's field."""
         if self.path is None:
             return variable(section, key)
-        line = _line_of(self.text, section, key) or _line_of_entry(self.text, section, key, entry)
+        line = _line_of(self.text, section, key) or _line_of_entry(self.text, section, key, entry, field)
         return f"{self.path}:{line}" if line else str(self.path)
 
 
@@ -148,12 +148,13 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
     section, key = (*map(str, location), "", "")[:2]
     inner = location[2:]  # of a list of tables, which one of them, and its key
     entry = inner[0] if inner and isinstance(inner[0], int) else 0
-    place = next((layer.place(section, key, entry) for layer in layers if layer.holds(section, key)), "settings")
+    field = str(inner[1]) if len(inner) > 1 else ""
+    place = next((layer.place(section, key, entry, field) for layer in layers if layer.holds(section, key)), "settings")
     name = f"{section}.{key}" if key else section
     name += "".join(f" {part + 1}" if isinstance(part, int) else f".{part}" for part in inner)
     match first["type"]:
         case "extra_forbidden":
-            message = _unknown(place, name)
+            message = _unknown_field(place, name, section, key, field) if field else _unknown(place, name)
         case "model_type":
             message = f"{place}: {name} is a section; set its keys"
         case "string_pattern_mismatch":
@@ -171,11 +172,29 @@ def _unknown(place: str, name: str) -> str:
     return f"{place}: there is no setting {name}; {advice}"
 
 
-def _line_of_entry(text: str, section: str, key: str, entry: int) -> int:
-    """The line of an entry of `[[section.key]]`, counted from 0; 0 when not found."""
+def _unknown_field(place: str, name: str, section: str, key: str, field: str) -> str:
+    """The same for a field of a table in a list."""
+    keys: Any = Settings.model_fields[section].annotation
+    table = get_args(keys.model_fields[key].annotation)[0]
+    nearest = difflib.get_close_matches(field, list(table.model_fields), n=1, cutoff=0.5)
+    advice = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(table.model_fields)}"
+    return f"{place}: there is no {name}; {advice}"
+
+
+def _line_of_entry(text: str, section: str, key: str, entry: int, field: str) -> int:
+    """The line of a field in an entry of `[[section.key]]`, counted from 0, or of the entry; 0 when not found."""
     header = re.compile(rf"\s*\[\[\s*{re.escape(section)}\s*\.\s*{re.escape(key)}\s*\]\]")
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)]
-    return lines[entry] if entry < len(lines) else 0
+    lines = text.splitlines()
+    begins = [number for number, line in enumerate(lines, start=1) if header.match(line)]
+    if entry >= len(begins):
+        return 0
+    begin = begins[entry]
+    for number, line in enumerate(lines[begin:], start=begin + 1):
+        if re.match(r"\s*\[", line):
+            break
+        if field and re.match(rf"\s*[\"']?{re.escape(field)}[\"']?\s*=", line):
+            return number
+    return begin
 
 
 def _line_of(text: str, section: str, key: str) -> int:

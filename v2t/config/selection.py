@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from v2t.config.machine import Section
-from v2t.domain.selection import DEFAULT_CHAIN, Rule
+from v2t.domain.errors import V2TError
+from v2t.domain.languages import parse_language
+from v2t.domain.selection import DEFAULT_CHAIN, ENGINES, SERVICES, Rule
+from v2t.domain.tags import parse_tags
 
 
 def _from_commas(value: object) -> object:
@@ -15,27 +33,104 @@ def _from_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_from_commas)]
+def _listed(value: object) -> object:
+    """A list of a file as a tuple."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ValueError(f"it is a list, such as [{json.dumps(value, default=str)}]")
+
+
+def _checked(values: tuple[Any, ...], check: Callable[[Any], Any] = lambda value: value) -> tuple[Any, ...]:
+    """Each value as `check` gives it back; one that is empty, or there twice, is a mistake."""
+    if any(isinstance(value, str) and not value.strip() for value in values):
+        raise ValueError("a name in it is empty")
+    try:
+        found = tuple(map(check, values))
+    except V2TError as error:
+        raise ValueError(error.message) from error
+    if twice := next((value for value, times in Counter(found).items() if times > 1), None):
+        raise ValueError(f"{twice} stands in it twice")
+    return found
+
+
+def _provider(name: str) -> str:
+    names = (*ENGINES, *SERVICES)
+    if name not in names:
+        raise ValueError(f"there is no provider {name}; there are {', '.join(names)}")
+    return name
+
+
+def _tag(word: str) -> str:
+    return parse_tags([word])[0]
+
+
+def _format(ending: str) -> str:
+    return ending.lower().removeprefix(".")
+
+
+def _spoken(name: str) -> str:
+    """The code of a language; `auto` is none."""
+    code = parse_language(name)
+    if not code:
+        raise ValueError(f"{name} is no language")
+    return code
+
+
+def _unblank(name: str) -> str:
+    if not name.strip():
+        raise ValueError("it is empty")
+    return name
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_from_commas), AfterValidator(partial(_checked, check=_provider))]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_checked)]
+Tags = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_tag))]
+Formats = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_format))]
+Languages = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_spoken))]
+Providers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_provider))]
+Priorities = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=5)], ...], BeforeValidator(_listed), AfterValidator(_checked)
+]
+Above = Annotated[float, Field(ge=0)]
+Below = Annotated[float, Field(gt=0)]
+"""A limit of 0 would say nothing: what is not set is left out."""
 
 
 class RuleSettings(BaseModel):
     """A rule as a file holds it; the fields are those of domain.selection.Rule."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1)
-    provider: str = Field(min_length=1)
+    name: Annotated[str, AfterValidator(_unblank)]
+    provider: Annotated[str, AfterValidator(_provider)]
     model: str = ""
     workers: Literal["", "cpu", "gpu", "memory", "remote"] = ""
     priority: int = 50
-    larger_than_mb: float = Field(default=0.0, ge=0)
-    smaller_than_mb: float = Field(default=0.0, ge=0)
-    longer_than_minutes: float = Field(default=0.0, ge=0)
-    shorter_than_minutes: float = Field(default=0.0, ge=0)
-    languages: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    job_priorities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = ()
+    larger_than_mb: Above = 0.0
+    smaller_than_mb: Below = 0.0
+    longer_than_minutes: Above = 0.0
+    shorter_than_minutes: Below = 0.0
+    languages: Languages = ()
+    formats: Formats = ()
+    users: Words = ()
+    job_priorities: Priorities = ()
+    tags: Tags = ()
+    healthy: Providers = ()
+    unhealthy: Providers = ()
+    max_dollars: Below = 0.0
+    budget_left_above_dollars: Above = 0.0
+
+    @model_validator(mode="after")
+    def _can_hold(self) -> RuleSettings:
+        """A rule that no file can meet is a mistake."""
+        for over, under in (("larger_than_mb", "smaller_than_mb"), ("longer_than_minutes", "shorter_than_minutes")):
+            if 0 < getattr(self, under) <= getattr(self, over):
+                raise ValueError(f"{over} is not below {under}, so no file meets both")
+        if both := set(self.healthy) & set(self.unhealthy):
+            raise ValueError(f"{min(both)} cannot be both healthy and unhealthy")
+        if self.provider in self.unhealthy:
+            raise ValueError(f"{self.provider} is not asked first while it is unhealthy")
+        return self
 
     def as_rule(self) -> Rule:
         """For the plan."""
@@ -61,6 +156,11 @@ class SelectionSettings(Section):
         examples=[25.0],
     )
     default_rules: bool = Field(default=True, description="Look at v2t's own four rules as well.", examples=[False])
+    detect_language: bool = Field(
+        default=False,
+        description="Listen to a file's beginning where no language was given and a rule looks at it.",
+        examples=[True],
+    )
     rules: tuple[RuleSettings, ...] = Field(default=(), description="Rules of your own; in a file only.", examples=[[]])
 
     @field_validator("rules", mode="before")
@@ -69,3 +169,26 @@ class SelectionSettings(Section):
         if isinstance(value, str) and value:
             raise ValueError("rules stand in a file, as [[selection.rules]]")
         return value or ()
+
+    @field_validator("rules")
+    @classmethod
+    def _fit_together(cls, rules: tuple[RuleSettings, ...], info: ValidationInfo) -> tuple[RuleSettings, ...]:
+        """No two of one name, and none that asks for more than a month's budget."""
+        budget = info.data.get("monthly_dollars", 0.0)
+        names: list[str] = []
+        for place, rule in enumerate(rules):
+            if rule.name in names:
+                _refuse(rules, place, "name", f"rule {names.index(rule.name) + 1} has this name too")
+            if 0 < budget <= rule.budget_left_above_dollars:
+                message = f"so much is never left of selection.monthly_dollars, which is {budget:g}"
+                _refuse(rules, place, "budget_left_above_dollars", message)
+            names.append(rule.name)
+        return rules
+
+
+def _refuse(rules: Sequence[RuleSettings], place: int, key: str, message: str) -> None:
+    """Raise what pydantic raises for a key of one of the rules, which by itself it cannot compare with others."""
+    error = PydanticCustomError("rule", "{message}", {"message": message})
+    raise ValidationError.from_exception_data(
+        "rules", [InitErrorDetails(type=error, loc=(place, key), input=getattr(rules[place], key))]
+    )

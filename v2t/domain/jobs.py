@@ -83,6 +83,7 @@ class TranscribeRequest:
     queue: str = ""  # task queue of the engines that are to compute it; empty: processors
     small: bool = False  # few bytes: the step that cuts it goes on to the end where it is a single chunk
     max_dollars: float = 0.0  # providers that would take more for it are not asked; 0: no limit
+    tags: tuple[str, ...] = ()  # words that rules may look at; they are not in the id, as the text is the same
 
     @property
     def job_id(self) -> str:

@@ -99,8 +99,9 @@ class Breakers(Protocol):
         ...
 
 
-ChooseProviders = Callable[[TranscribeRequest, float], Awaitable[tuple[Choice, ...]]]
-"""Request and seconds of its audio, 0 if not known → whom to ask, one after the other; empty: as the request says."""
+ChooseProviders = Callable[[TranscribeRequest, float, Path | None], Awaitable[tuple[Choice, ...]]]
+"""Request, seconds of its audio, 0 if not known, and its first chunk, if there is speech in it → whom to ask, one after
+the other; empty: as the request says."""
 
 
 class AudioTools(Protocol):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from v2t.activities.transcription import TranscriptionActivities
 from v2t.domain.errors import EngineCrashed, EngineEmptyResult, ObjectMissing, RecordsUnreachable
 from v2t.domain.jobs import (
     AudioRef,
+    Choice,
     Chunk,
     ChunkRequest,
     ChunkResult,
@@ -247,6 +249,34 @@ async def test_a_small_file_of_several_chunks_is_only_cut(
     assert (len(cut.chunks), cut.stored) == (3, None)
     assert store.list_keys(f"{JOB}/") == [chunk.key for chunk in cut.chunks]
     assert transcriber.chunks == []
+
+
+@pytest.mark.parametrize("step", ["transcribe_small", "cut_audio"])
+@pytest.mark.parametrize("seconds", [10.0, 0.0], ids=["speech", "no speech"])
+async def test_who_chooses_providers_may_listen_to_the_first_chunk(
+    store: MemoryObjectStore, records: MemoryJobRecords, tmp_path: Path, step: str, seconds: float
+) -> None:
+    heard: list[tuple[float, float | None]] = []
+
+    async def choose(_request: TranscribeRequest, length: float, beginning: Path | None) -> tuple[Choice, ...]:
+        if beginning:
+            with wave.open(str(beginning), "rb") as file:
+                heard.append((length, file.getnframes() / file.getframerate()))
+        else:
+            heard.append((length, None))
+        return (Choice("remote", workers="remote"),)
+
+    bench = Bench(store, records, tmp_path, FakeTranscriber(()))
+    activities = TranscriptionActivities(
+        store, records, FakeAudioTools(seconds, 4.0), lambda _name: FakeTranscriber(()), tmp_path, choose=choose
+    )
+    requests = {
+        "transcribe_small": SmallRequest(REQUEST, 1000.0),
+        "cut_audio": CutRequest(REQUEST.audio, JOB, plan_for=REQUEST),
+    }
+    cut = await bench.run(getattr(activities, step), requests[step])
+    assert heard == [(seconds, 4.0 if seconds else None)]
+    assert cut.plan == (Choice("remote", workers="remote"),)
 
 
 async def test_a_small_file_whose_transcript_stands_is_not_read_again(
