@@ -7,12 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from v2t.domain.errors import ConfigurationError, V2TError
+from v2t.domain.errors import V2TError
 from v2t.domain.jobs import AUTO, LOCAL, Choice, TranscribeRequest
 from v2t.domain.ports import Breakers, JobRecords
-from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan
+from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan, needs_language
 from v2t.providers.table import LOCAL_PROVIDERS, REMOTE_PROVIDERS, is_installed
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ _SPENT_SECONDS = 60.0
 """How long what a user has spent is taken for known."""
 
 
+Detect = Callable[[Path, str], Awaitable[str]]
+"""Audio and the name of a model → the language spoken there; empty: it cannot be told."""
+
+
 def nothing_spent(_user: str) -> float:
     """Where nobody keeps records."""
     return 0.0
@@ -53,12 +58,17 @@ class Planner:
         kinds: asked with each plan.
         breakers: what is known of the failures of providers on other machines.
         spent: by a user in this month.
-
-    Raises:
-        ConfigurationError: a rule or the chain names a provider that does not exist.
+        detect: what tells the language of a file's beginning; None: nobody can.
     """
 
-    def __init__(self, settings: Settings, kinds: Kinds, breakers: Breakers, spent: Spent = nothing_spent) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kinds: Kinds,
+        breakers: Breakers,
+        spent: Spent = nothing_spent,
+        detect: Detect | None = None,
+    ) -> None:
         selection = settings.selection
         own = tuple(rule.as_rule() for rule in selection.rules)
         self._settings = settings
@@ -69,30 +79,34 @@ class Planner:
         self._rules: tuple[Rule, ...] = (*own, *(DEFAULT_RULES if selection.default_rules else ()))
         self._standings = standings(settings)
         self._remote = remote_providers(settings)
-        named = [(f"rule {rule.name!r}", "rules", rule.provider) for rule in own]
-        for what, key, provider in (*named, *(("the chain", "chain", name) for name in selection.chain)):
-            if provider not in self._standings:
-                place = settings.source_of(f"selection.{key}")
-                raise ConfigurationError(
-                    f"{place}: {what} names {provider}, and there is no such provider; "
-                    f"there are {', '.join(self._standings)}"
-                )
+        self._detect = detect if selection.detect_language else None
 
-    async def choose(self, request: TranscribeRequest, seconds: float) -> tuple[Choice, ...]:
+    async def choose(
+        self, request: TranscribeRequest, seconds: float, beginning: Path | None = None
+    ) -> tuple[Choice, ...]:
         """See ChooseProviders."""
         named = request.options.provider
         if named == AUTO:
-            return (await self.plan(facts_of(request, seconds))).choices
+            return (await self.plan(facts_of(request, seconds), beginning, request.options.model)).choices
         if named not in REMOTE_PROVIDERS:
             return ()
         return (self._placed(Choice(named, request.options.model), await self._kinds()),)
 
-    async def plan(self, facts: Facts) -> Plan:
-        """Whom to ask for a file, and why."""
+    async def plan(self, facts: Facts, beginning: Path | None = None, model: str = "") -> Plan:
+        """Whom to ask for a file, and why.
+
+        Args:
+            facts: of the file.
+            beginning: audio that is listened to where a rule needs a language that is not known; None: there is none.
+            model: of the engine that listens.
+        """
         kinds = await self._kinds()
         if self._remote and self._settings.selection.monthly_dollars:
-            facts = replace(facts, dollars=min(facts.dollars, await self._left(facts.user)))
+            left = await self._left(facts.user)
+            facts = replace(facts, dollars=min(facts.dollars, left), budget_dollars=left)
         known = await asyncio.to_thread(self._with_troubles) if self._remote else self._standings
+        if self._detect and beginning and not facts.language and needs_language(facts, self._rules, known, kinds):
+            facts = replace(facts, language=await self._detect(beginning, model))
         plan = make_plan(facts, self._rules, self._settings.selection.chain, known, kinds)
         return replace(plan, choices=tuple(self._placed(choice, kinds) for choice in plan.choices))
 

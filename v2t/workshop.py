@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from v2t import wiring
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.errors import V2TError
-from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.domain.jobs import LOCAL
+from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
 from v2t.providers.guarded import Guarded
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from v2t.config import Settings
     from v2t.providers.engine import LocalEngine
 
-_MEGABYTE = 1024 * 1024
-    from v2t.providers.engines import Engines
-
 _log = logging.getLogger(__name__)
+
+_MEGABYTE = 1024 * 1024
 _MEDIA_CHILDREN = 2
 _CHILD_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -104,7 +104,6 @@ class Workshop:
         self._models = wiring.open_models(settings)
         self._breakers = wiring.open_breakers(settings)
         self._planner = Planner(settings, kinds, self._breakers, spent_by(records), self._detect_language)
-        self._here = engines or wiring.open_engines(settings)
         self._engines: dict[str, LocalEngine] = {}
         self._remotes: dict[str, RemoteTranscriber] = {}
         self._warming: list[asyncio.Task[None]] = []
@@ -155,11 +154,6 @@ class Workshop:
             )
         return self._engines[provider.name]
 
-    def warm_up(self, provider: str, model: str) -> None:
-        """Begin to load the decoder and the model while other things start.
-
-        A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
-        """
     async def _detect_language(self, audio: Path, model: str) -> str:
         """What the engine of this machine hears; nothing where it has none, or that fails: the plan goes without."""
         from v2t.providers.listening import detect_language
@@ -172,6 +166,11 @@ class Workshop:
             _log.warning("no language detected: %s", error.message, extra={"action": "detect_language"})
             return ""
 
+    def warm_up(self, provider: str, model: str) -> None:
+        """Begin to load the decoder and the model while other things start.
+
+        A failure here says nothing yet: the job that needs what failed will meet it again, and report it.
+        """
         engines = () if provider in REMOTE_PROVIDERS else (self._open_engine(provider).warm_up(model),)
         for coroutine in (*engines, self._audio_tools.warm_up()):
             self._warming.append(asyncio.get_running_loop().create_task(_quietly(coroutine)))

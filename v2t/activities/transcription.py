@@ -125,7 +125,7 @@ class TranscriptionActivities:
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
                 cut = await self._with_plan(cut, job, Path(folder))
-                if cut.finished and len(cut.chunks) == 1 and _is_here(cut):
+                if cut.finished and len(cut.chunks) == 1 and not (cut.plan and cut.plan[0].workers):
                     cut = await self._finish_small(request, cut, report, Path(folder))
                 if not cut.stored:
                     await self._put_chunks(cut, Path(folder))
