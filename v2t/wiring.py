@@ -192,6 +192,7 @@ async def make_schedules(settings: Settings, client: Client) -> None:
         options=upload_options(settings),
         retention=RetentionPolicy(kept.audio_days, kept.archive_days, kept.delete_days),
         at_hour=kept.at_hour,
+        tags=settings.uploads.tags,
     )
 
 

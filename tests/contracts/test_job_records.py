@@ -38,6 +38,7 @@ COMPLETED = replace(
     finished_at=1_800_000_009.5,
     batch_id="b-1",
     engine_seconds=4.75,
+    tags=("court", "访谈"),
 )
 FAILED = replace(RUNNING, state=JobState.FAILED, error_code="NotAudio", error_message="not audio")
 

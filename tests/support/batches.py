@@ -69,9 +69,9 @@ class BatchCluster:
         facts = self.store.facts(key)
         return UploadRef(key, facts.size_bytes, facts.etag)
 
-    async def submit(self, items: Sequence[BatchItem], groups_in_flight: int = 8) -> str:
+    async def submit(self, items: Sequence[BatchItem], groups_in_flight: int = 8, tags: tuple[str, ...] = ()) -> str:
         return await submit_batch(
-            self.client, self.store, items, self.options, user="alice", groups_in_flight=groups_in_flight
+            self.client, self.store, items, self.options, user="alice", groups_in_flight=groups_in_flight, tags=tags
         )
 
     async def result(self, batch_id: str) -> BatchResult:

@@ -13,6 +13,7 @@ from v2t.client.batches import take_upload
 from v2t.domain.batches import BatchItem, UploadRef
 from v2t.domain.errors import StorageError, StorageFull
 from v2t.domain.jobs import JobState, TranscribeRequest, transcript_key
+from v2t.domain.ports import JobFilter
 from v2t.domain.uploads import AdoptedUpload, SweepRequest, adoption_key
 from v2t.testing import MemoryObjectStore
 from v2t.workflows.policies import QUEUE
@@ -73,9 +74,9 @@ def unique(cluster: BatchCluster, name: str) -> str:
     return f"{name} {cluster.options.prompt}"
 
 
-async def take(cluster: BatchCluster, upload: UploadRef) -> TranscribeRequest | None:
+async def take(cluster: BatchCluster, upload: UploadRef, tags: tuple[str, ...] = ()) -> TranscribeRequest | None:
     """Notify of an upload and wait until it is taken in."""
-    await take_upload(cluster.client, upload, cluster.options)
+    await take_upload(cluster.client, upload, cluster.options, tags=tags)
     async with asyncio.timeout(30):
         handle = cluster.client.temporal.get_workflow_handle(upload.upload_id, result_type=AdoptedUpload)
         adopted: AdoptedUpload = await handle.result()
@@ -90,7 +91,10 @@ async def finish(cluster: BatchCluster, request: TranscribeRequest) -> None:
 async def sweep(cluster: BatchCluster) -> None:
     """As the schedule does."""
     handle = await cluster.client.temporal.start_workflow(
-        SweepUploads.run, SweepRequest(cluster.options), id=f"sweep-{cluster.options.prompt}", task_queue=QUEUE
+        SweepUploads.run,
+        SweepRequest(cluster.options, tags=("swept",)),
+        id=f"sweep-{cluster.options.prompt}",
+        task_queue=QUEUE,
     )
     async with asyncio.timeout(30):
         await handle.result()
@@ -225,6 +229,8 @@ async def test_a_sweep_takes_in_what_lies_there_page_by_page(cluster: BatchClust
     await sweep(cluster)
     await until(lambda: cluster.store.list_keys("incoming/") == ["incoming/alice/"], "all are taken in", 30)
     await until(lambda: len(cluster.transcriber.asked) == 8, "all become jobs", 30)
+    await until(lambda: len(cluster.records.find(JobFilter())) == 8, "all are recorded", 30)
+    assert {record.tags for record in cluster.records.find(JobFilter())} == {("swept",)}
 
 
 async def test_a_sweep_and_a_notification_at_once_make_one_job(cluster: BatchCluster) -> None:
@@ -260,16 +266,18 @@ async def test_uploads_are_files_of_a_batch_whether_or_not_their_notification_ca
     cluster: BatchCluster,
 ) -> None:
     uploads = [cluster.drop(f"incoming/alice/{number}.wav", unique(cluster, str(number))) for number in range(4)]
-    early = await take(cluster, uploads[0])
+    early = await take(cluster, uploads[0], ("dropped",))
     assert early
     never = replace(uploads[0], key="incoming/alice/never.wav")
     items = [BatchItem(upload.name, upload.size_bytes, upload=upload) for upload in [*uploads, never]]
-    result = await cluster.run(items)
+    result = await cluster.result(await cluster.submit(items, tags=("court",)))
     report = cluster.report(result.batch_id)
     assert (result.totals.completed, result.totals.failed) == (4, 1)
     assert (report["0.wav"].job_id, report["never.wav"].error_code) == (early.job_id, "ObjectMissing")
     assert len(cluster.transcriber.asked) == 4
     assert not cluster.store.list_keys("incoming/")
+    tags = {record.name: record.tags for record in cluster.records.find(JobFilter())}
+    assert tags == {"0.wav": ("dropped",)} | {f"{number}.wav": ("court",) for number in range(1, 4)}
 
 
 async def test_a_store_that_is_full_fails_the_upload_and_a_sweep_tries_it_again(server: str) -> None:

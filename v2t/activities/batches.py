@@ -79,6 +79,7 @@ class BatchActivities:
             finished=tuple(outcome for outcome in found if outcome),
             items=tuple(item for item, outcome in zip(group.items, found, strict=True) if not outcome),
             options=group.options,
+            tags=group.tags,
         )
 
     @activity.defn

@@ -305,4 +305,5 @@ def _record(request: TranscribeRequest, state: JobState, started_at: float, fini
         created_at=started_at,
         finished_at=finished_at,
         batch_id=request.batch_id,
+        tags=request.tags,
     )

@@ -62,7 +62,9 @@ class UploadActivities:
         if audio is None:
             return AdoptedUpload()
         return AdoptedUpload(
-            TranscribeRequest(audio, request.options, request.upload.user, request.priority, request.batch_id)
+            TranscribeRequest(
+                audio, request.options, request.upload.user, request.priority, request.batch_id, tags=request.tags
+            )
         )
 
     @activity.defn

@@ -40,6 +40,7 @@ def command(
     translate: bool,
     prompt: str,
     priority: int,
+    tags: tuple[str, ...],
     no_wait: bool,
     quiet: bool,
 ) -> Result:
@@ -67,7 +68,7 @@ def command(
     if skip_existing and not outputs.are_wanted:
         raise UsageError("--skip-existing needs --output FOLDER or --beside.")
     settings, options = parse_options(provider, model, language, prompt, translate=translate)
-    plan = Plan(options, user_of(settings), priority)
+    plan = Plan(options, user_of(settings), priority, tags)
     batch = Batch(settings, plan, outputs, limits_of(settings, None, None), wait=not no_wait, quiet=quiet)
     found = batch.find(sources, recursive=recursive, skip_existing=skip_existing)
     return batch.run(found)

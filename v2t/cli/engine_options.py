@@ -7,9 +7,21 @@ from typing import Any, TypeVar
 
 import click
 
+from v2t.domain.errors import UsageError
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _FORMATS = ("txt", "srt", "vtt", "json", "tsv", "lrc")
+
+
+def _parse_tags(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    from v2t.domain.tags import parse_tags
+
+    try:
+        return parse_tags(words)
+    except UsageError as error:
+        raise click.BadParameter(error.message) from error
+
 
 _OPTIONS = (
     click.option(
@@ -34,11 +46,19 @@ _OPTIONS = (
         show_default=True,
         help="Urgency on a cluster, 1 the highest.",
     ),
+    click.option(
+        "--tag",
+        "tags",
+        multiple=True,
+        metavar="NAME",
+        callback=_parse_tags,
+        help="Word for the rules that choose providers; may be given several times.",
+    ),
 )
 
 
 def engine_options(command: _Command) -> _Command:
-    """Add `--provider`, `--model`, `--language`, `--translate`, `--prompt` and `--priority`."""
+    """Add `--provider`, `--model`, `--language`, `--translate`, `--prompt`, `--priority` and `--tag`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -49,6 +49,7 @@ async def running_record(cluster: Cluster, view: JobView) -> JobRecord:
         language=request.options.language,
         created_at=view.created_at,
         batch_id=request.batch_id,
+        tags=request.tags,
     )
 
 

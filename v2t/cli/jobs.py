@@ -284,4 +284,6 @@ async def _cancel(cluster: Cluster, job_id: str) -> None:
 
 
 def _shown(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return shown_time(value) if name.endswith("_at") else str(value)

@@ -53,6 +53,7 @@ def command(
     translate: bool,
     prompt: str,
     priority: int,
+    tags: tuple[str, ...],
     max_cost: float | None,
     max_line_width: int | None,
     max_lines: int | None,
@@ -79,7 +80,10 @@ def command(
     if skip_existing:
         files = destination.without_existing(files, quiet=quiet)
     settings, options = parse_options(provider, model, language, prompt, translate=translate)
-    submissions = _identify(files, options, user_of(settings), priority, max_cost or 0.0)
+    submissions = _identify(files, options, user_of(settings), priority)
+    for submission in submissions:
+        if submission.request:
+            submission.request = replace(submission.request, max_dollars=max_cost or 0.0, tags=tags)
     _transcribe(settings, submissions, fresh=fresh, wait=not no_wait, quiet=quiet)
     limits = limits_of(settings, max_line_width, max_lines)
     return _result(submissions, destination, limits, wait=not no_wait, quiet=quiet)
@@ -131,16 +135,14 @@ def user_of(settings: Settings) -> str:
         return DEFAULT_USER
 
 
-def _identify(
-    files: tuple[Path, ...], options: TranscribeOptions, user: str, priority: int, max_dollars: float
-) -> list[Submission]:
+def _identify(files: tuple[Path, ...], options: TranscribeOptions, user: str, priority: int) -> list[Submission]:
     from v2t.submission import Submission, identify
 
     submissions = []
     for file in files:
         submission = Submission(file)
         try:
-            submission.request = replace(identify(file, options, user, priority), max_dollars=max_dollars)
+            submission.request = identify(file, options, user, priority)
         except V2TError as error:
             submission.error = error
         submissions.append(submission)

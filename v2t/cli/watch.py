@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def command(
     translate: bool,
     prompt: str,
     priority: int,
+    tags: tuple[str, ...],
     quiet: bool,
 ) -> Result:
     """Transcribe each audio or video file that appears in DIR, once it has not changed for some seconds.
@@ -71,7 +73,7 @@ def command(
 
     outputs = Outputs(formats, output, beside=beside)
     settings, options = parse_options(provider, model, language, prompt, translate=translate)
-    plan = Plan(options, user_of(settings), priority)
+    plan = Plan(options, user_of(settings), priority, tags)
     watch = Watch(settings, plan, outputs, limits_of(settings, None, None), quiet=quiet)
     if source.startswith(BUCKET_SCHEME):
         if beside:
@@ -187,9 +189,10 @@ class Watch:
         for recording in wave:
             submission = Submission(recording.path)
             try:
-                submission.request = await asyncio.to_thread(
+                request = await asyncio.to_thread(
                     identify, recording.path, self._plan.options, self._plan.user, self._plan.priority
                 )
+                submission.request = replace(request, tags=self._plan.tags)
             except InputNotFound:  # it has vanished
                 continue
             except V2TError as error:

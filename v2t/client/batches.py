@@ -70,6 +70,7 @@ async def submit_batch(
     user: str = DEFAULT_USER,
     priority: int = DEFAULT_PRIORITY,
     groups_in_flight: int = 8,
+    tags: tuple[str, ...] = (),
 ) -> str:
     """Store the groups of a batch and start it, or join the same batch where it runs already.
 
@@ -83,6 +84,7 @@ async def submit_batch(
         user: who asks.
         priority: 1, the most urgent, to 5.
         groups_in_flight: how many groups are worked on at once.
+        tags: of the uploads among the files; the requests of the others have theirs.
 
     Returns:
         The batch's id.
@@ -90,7 +92,8 @@ async def submit_batch(
     files = sorted(items, key=lambda item: (item.name, item.identity))
     batch = batch_id(files, options, user)
     ours = (_owned(item, batch, user, priority) for item in files)
-    groups = await _store_groups(store, batch, ours, options, user, priority)
+    template = BatchGroup(0, (), options, user, priority, tags)
+    groups = await _store_groups(store, batch, ours, template)
     request = BatchRequest(batch, groups, len(files), user, priority, groups_in_flight, GROUPS_A_RUN)
     try:
         await client.temporal.start_workflow(
@@ -109,13 +112,18 @@ async def submit_batch(
 
 
 async def take_upload(
-    client: Client, upload: UploadRef, options: TranscribeOptions, *, priority: int = DEFAULT_PRIORITY
+    client: Client,
+    upload: UploadRef,
+    options: TranscribeOptions,
+    *,
+    priority: int = DEFAULT_PRIORITY,
+    tags: tuple[str, ...] = (),
 ) -> None:
     """See that an upload becomes a job; as often as this is called, it becomes one."""
     try:
         await client.temporal.start_workflow(
             TakeUpload.run,
-            UploadRequest(upload, options, priority),
+            UploadRequest(upload, options, priority, tags=tags),
             id=upload.upload_id,
             task_queue=QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -240,15 +248,13 @@ def _owned(item: BatchItem, batch: str, user: str, priority: int) -> BatchItem:
     return replace(item, request=replace(item.request, batch_id=batch, user=user, priority=priority))
 
 
-async def _store_groups(
-    store: ObjectStore, batch: str, items: Iterable[BatchItem], options: TranscribeOptions, user: str, priority: int
-) -> int:
-    """Write the groups, some at a time; says how many there are."""
+async def _store_groups(store: ObjectStore, batch: str, items: Iterable[BatchItem], template: BatchGroup) -> int:
+    """Write the groups, each the template with its own files, some at a time; says how many there are."""
     numbers = count()
     groups = group_by_size(items)
     stored = 0
     while some := list(islice(groups, _GROUPS_WRITTEN_AT_ONCE)):
-        numbered = [BatchGroup(next(numbers), files, options, user, priority) for files in some]
+        numbered = [replace(template, index=next(numbers), items=files) for files in some]
         await asyncio.gather(
             *(
                 asyncio.to_thread(store.put_bytes, group_key(batch, group.index), encode_group(group))

@@ -36,7 +36,13 @@ _MISSED = timedelta(minutes=10)
 
 
 async def ensure_schedules(
-    client: Client, *, sweep_minutes: float, options: TranscribeOptions, retention: RetentionPolicy, at_hour: int
+    client: Client,
+    *,
+    sweep_minutes: float,
+    options: TranscribeOptions,
+    retention: RetentionPolicy,
+    at_hour: int,
+    tags: tuple[str, ...] = (),
 ) -> None:
     """Make the cluster's schedules, or bring them up to the settings; one that an operator paused stays paused.
 
@@ -46,9 +52,11 @@ async def ensure_schedules(
         options: for the uploads that are found.
         retention: what to delete and archive, and when.
         at_hour: the hour of the day, UTC, at which that is done.
+        tags: of the uploads that are found.
     """
     interval = ScheduleIntervalSpec(every=timedelta(minutes=sweep_minutes))
-    sweep = ScheduleActionStartWorkflow(SweepUploads.run, SweepRequest(options), id=SWEEP_SCHEDULE, task_queue=QUEUE)
+    request = SweepRequest(options, tags=tags)
+    sweep = ScheduleActionStartWorkflow(SweepUploads.run, request, id=SWEEP_SCHEDULE, task_queue=QUEUE)
     await _ensure(client, SWEEP_SCHEDULE, sweep, ScheduleSpec(intervals=[interval]))
     daily = ScheduleCalendarSpec(hour=[ScheduleRange(at_hour)])
     apply = ScheduleActionStartWorkflow(ApplyRetention.run, retention, id=RETENTION_SCHEDULE, task_queue=QUEUE)

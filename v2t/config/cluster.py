@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from v2t.config.lists import TagsOrCommas
 from v2t.config.machine import Folder, Section, data_folder
 from v2t.config.secret import NO_SECRET, Secret
 
@@ -173,6 +174,7 @@ class UploadsSettings(Section):
     )
     model: str = Field(default="", description="Model for dropped files; empty: models.default.", examples=["small"])
     language: str = Field(default="", description="Language of dropped files; empty: detect.", examples=["de"])
+    tags: TagsOrCommas = Field(default=(), description="Tags of dropped files, for the rules.", examples=[["dropped"]])
     sweep_minutes: float = Field(
         default=5.0,
         gt=0,

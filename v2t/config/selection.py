@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -21,59 +17,18 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from v2t.config.lists import (
+    Formats,
+    Languages,
+    Priorities,
+    ProviderName,
+    Providers,
+    ProvidersOrCommas,
+    Tags,
+    Words,
+)
 from v2t.config.machine import Section
-from v2t.domain.errors import V2TError
-from v2t.domain.languages import parse_language
-from v2t.domain.selection import DEFAULT_CHAIN, ENGINES, SERVICES, Rule
-from v2t.domain.tags import parse_tags
-
-
-def _from_commas(value: object) -> object:
-    """A list as it is, or from a string with commas, which is how the environment can hold one."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _listed(value: object) -> object:
-    """A list of a file as a tuple."""
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ValueError(f"it is a list, such as [{json.dumps(value, default=str)}]")
-
-
-def _checked(values: tuple[Any, ...], check: Callable[[Any], Any] = lambda value: value) -> tuple[Any, ...]:
-    """Each value as `check` gives it back; one that is empty, or there twice, is a mistake."""
-    if any(isinstance(value, str) and not value.strip() for value in values):
-        raise ValueError("a name in it is empty")
-    try:
-        found = tuple(map(check, values))
-    except V2TError as error:
-        raise ValueError(error.message) from error
-    if twice := next((value for value, times in Counter(found).items() if times > 1), None):
-        raise ValueError(f"{twice} stands in it twice")
-    return found
-
-
-def _provider(name: str) -> str:
-    names = (*ENGINES, *SERVICES)
-    if name not in names:
-        raise ValueError(f"there is no provider {name}; there are {', '.join(names)}")
-    return name
-
-
-def _tag(word: str) -> str:
-    return parse_tags([word])[0]
-
-
-def _format(ending: str) -> str:
-    return ending.lower().removeprefix(".")
-
-
-def _spoken(name: str) -> str:
-    """The code of a language; `auto` is none."""
-    code = parse_language(name)
-    if not code:
-        raise ValueError(f"{name} is no language")
-    return code
+from v2t.domain.selection import DEFAULT_CHAIN, Rule
 
 
 def _unblank(name: str) -> str:
@@ -82,15 +37,6 @@ def _unblank(name: str) -> str:
     return name
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_from_commas), AfterValidator(partial(_checked, check=_provider))]
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_checked)]
-Tags = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_tag))]
-Formats = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_format))]
-Languages = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_spoken))]
-Providers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(partial(_checked, check=_provider))]
-Priorities = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=5)], ...], BeforeValidator(_listed), AfterValidator(_checked)
-]
 Above = Annotated[float, Field(ge=0)]
 Below = Annotated[float, Field(gt=0)]
 """A limit of 0 would say nothing: what is not set is left out."""
@@ -102,7 +48,7 @@ class RuleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: Annotated[str, AfterValidator(_unblank)]
-    provider: Annotated[str, AfterValidator(_provider)]
+    provider: ProviderName
     model: str = ""
     workers: Literal["", "cpu", "gpu", "memory", "remote"] = ""
     priority: int = 50
@@ -143,7 +89,7 @@ class SelectionSettings(Section):
     Rules stand in the file as `[[selection.rules]]`; docs/providers.md shows them.
     """
 
-    chain: Names = Field(
+    chain: ProvidersOrCommas = Field(
         default=DEFAULT_CHAIN,
         min_length=1,
         description="Providers asked one after the other, behind the one that a rule names; those not set up are not.",

@@ -31,6 +31,7 @@ TRANSCRIPTIONS = Table(
     Column("finished_at", Double, nullable=False),
     Column("batch_id", Text, nullable=False, server_default=""),
     Column("engine_seconds", Double, nullable=False, server_default="0"),
+    Column("tags", Text, nullable=False, server_default=""),  # with spaces between them
     Index("ix_transcriptions_created_at", "created_at"),
     Index("ix_transcriptions_user_created_at", "user", "created_at"),
     Index("ix_transcriptions_state_created_at", "state", "created_at"),

@@ -136,7 +136,7 @@ def forget(job_ids: Sequence[str]) -> tuple[Delete, ...]:
 
 def to_record(row: RowMapping) -> JobRecord:
     """A row of `transcriptions` as the domain knows it."""
-    return JobRecord(**{**row, "state": JobState(row["state"])})
+    return JobRecord(**{**row, "state": JobState(row["state"]), "tags": tuple(row["tags"].split())})
 
 
 def to_attempt(row: RowMapping) -> ProviderAttempt:
@@ -150,7 +150,8 @@ def storable(text: str) -> str:
 
 
 def _fields(facts: JobRecord | ProviderAttempt) -> dict[str, Any]:
-    return {name: storable(value) if isinstance(value, str) else value for name, value in asdict(facts).items()}
+    plain = {name: " ".join(value) if isinstance(value, tuple) else value for name, value in asdict(facts).items()}
+    return {name: storable(value) if isinstance(value, str) else value for name, value in plain.items()}
 
 
 def _insert(dialect: str, table: Table) -> Upsert:

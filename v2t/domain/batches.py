@@ -76,6 +76,7 @@ class BatchGroup:
     options: TranscribeOptions  # for the uploads among them
     user: str = DEFAULT_USER
     priority: int = DEFAULT_PRIORITY
+    tags: tuple[str, ...] = ()  # of the uploads among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class LoadedGroup:
     finished: tuple[FileOutcome, ...]
     items: tuple[BatchItem, ...]
     options: TranscribeOptions  # for the uploads among them
+    tags: tuple[str, ...] = ()  # of the uploads among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,7 @@ def decode_group(data: bytes) -> BatchGroup:
             **document,
             "items": tuple(_item(item) for item in document["items"]),
             "options": TranscribeOptions(**document["options"]),
+            "tags": tuple(document.get("tags", ())),
         }
     )
 
@@ -291,7 +294,8 @@ def _item(document: dict[str, Any]) -> BatchItem:
     request, upload = document["request"], document["upload"]
     if request:
         audio, options = AudioRef(**request["audio"]), TranscribeOptions(**request["options"])
-        request = TranscribeRequest(**{**request, "audio": audio, "options": options})
+        tags = tuple(request.get("tags", ()))
+        request = TranscribeRequest(**{**request, "audio": audio, "options": options, "tags": tags})
     return BatchItem(**{**document, "request": request or None, "upload": UploadRef(**upload) if upload else None})
 
 

@@ -29,6 +29,7 @@ class JobRecord:
     finished_at: float = 0.0
     batch_id: str = ""
     engine_seconds: float = 0.0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class UploadRequest:
     options: TranscribeOptions
     priority: int = DEFAULT_PRIORITY
     batch_id: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class SweepRequest:
 
     options: TranscribeOptions
     after: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

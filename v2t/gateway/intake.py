@@ -34,6 +34,7 @@ class Intake:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._options = wiring.upload_options(settings)
+        self._tags = settings.uploads.tags
         self._client: Client | None = None
         self._lock = asyncio.Lock()
 
@@ -48,7 +49,9 @@ class Intake:
         try:
             async with asyncio.timeout(_ACCEPT_SECONDS):
                 client = await self._connected()
-                await asyncio.gather(*(take_upload(client, upload, self._options) for upload in uploads))
+                await asyncio.gather(
+                    *(take_upload(client, upload, self._options, tags=self._tags) for upload in uploads)
+                )
         except TimeoutError as error:
             raise ClusterUnreachable from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +65,7 @@ class Plan:
     options: TranscribeOptions
     user: str = DEFAULT_USER
     priority: int = DEFAULT_PRIORITY
+    tags: tuple[str, ...] = ()
 
 
 def _key(item: BatchItem) -> str:
@@ -109,7 +110,7 @@ async def gather(store: ObjectStore, recordings: Sequence[Recording], plan: Plan
 def _deliver(
     store: ObjectStore, recording: Recording, plan: Plan, on_bytes: Callable[[int], None]
 ) -> TranscribeRequest:
-    request = identify(recording.path, plan.options, plan.user, plan.priority)
+    request = replace(identify(recording.path, plan.options, plan.user, plan.priority), tags=plan.tags)
     if not store.exists(request.audio.key):
         store.put_file(request.audio.key, recording.path, on_bytes=on_bytes)
     on_bytes(request.audio.size_bytes)
@@ -135,6 +136,7 @@ async def submit(settings: Settings, cluster: Cluster, gathering: Gathering, pla
         user=plan.user,
         priority=plan.priority,
         groups_in_flight=settings.batch.groups_in_flight,
+        tags=plan.tags,
     )
 
 
@@ -244,4 +246,5 @@ async def submit_again(settings: Settings, cluster: Cluster, batch_id: str) -> N
         user=groups[0].user,
         priority=groups[0].priority,
         groups_in_flight=settings.batch.groups_in_flight,
+        tags=groups[0].tags,
     )

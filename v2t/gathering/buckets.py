@@ -45,7 +45,7 @@ def gather_objects(store: ObjectStore, prefix: str, plan: Plan) -> tuple[Gatheri
         if upload.key.startswith(_AUDIO):
             sha256 = upload.name
             request = TranscribeRequest(
-                AudioRef(sha256, upload.size_bytes, sha256), plan.options, plan.user, plan.priority
+                AudioRef(sha256, upload.size_bytes, sha256), plan.options, plan.user, plan.priority, tags=plan.tags
             )
             gathering.add(BatchItem(sha256, upload.size_bytes, request), Recording(Path(sha256)))
         elif is_recording(upload.name):

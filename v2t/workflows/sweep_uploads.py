@@ -32,7 +32,8 @@ class SweepUploads:
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
         )
-        await asyncio.gather(*(self._start(UploadRequest(upload, request.options)) for upload in page.uploads))
+        uploads = (UploadRequest(upload, request.options, tags=request.tags) for upload in page.uploads)
+        await asyncio.gather(*map(self._start, uploads))
         if page.more:
             workflow.continue_as_new(replace(request, after=page.uploads[-1].key))
         return len(page.uploads)

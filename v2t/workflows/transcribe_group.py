@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
         LoadedGroup,
         UploadRef,
     )
-    from v2t.domain.jobs import JobState, TranscribeOptions, TranscribeRequest, TranscribeResult
+    from v2t.domain.jobs import JobState, TranscribeRequest, TranscribeResult
     from v2t.domain.uploads import UploadRequest
     from v2t.workflows.file_children import start_file
     from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT
@@ -67,7 +67,7 @@ class TranscribeGroup:
         group = await self._load()
         self._outcomes = list(group.finished)
         try:
-            await asyncio.gather(*(self._finish(item, group.options) for item in group.items))
+            await asyncio.gather(*(self._finish(item, group) for item in group.items))
         except asyncio.CancelledError:
             workflow.logger.info("%s/%d is cancelled", request.batch_id, request.index)
         return await workflow.execute_activity_method(
@@ -98,14 +98,14 @@ class TranscribeGroup:
             retry_policy=RETRY,
         )
 
-    async def _finish(self, item: BatchItem, options: TranscribeOptions) -> None:
-        self._outcomes.append(await self._outcome_of(item, options))
+    async def _finish(self, item: BatchItem, group: LoadedGroup) -> None:
+        self._outcomes.append(await self._outcome_of(item, group))
 
-    async def _outcome_of(self, item: BatchItem, options: TranscribeOptions) -> FileOutcome:
+    async def _outcome_of(self, item: BatchItem, group: LoadedGroup) -> FileOutcome:
         """How a file ended, whatever happened to it."""
         request = item.request
         try:
-            request = await self._request_of(item, options)
+            request = await self._request_of(item, group)
             if request is None:
                 return _failed(item.name, "ObjectMissing", f"{item.name} is gone, or was overwritten meanwhile")
             if request.job_id in self._jobs:  # the same content twice: one job
@@ -117,13 +117,13 @@ class TranscribeGroup:
         except (FailureError, asyncio.CancelledError) as error:
             return replace(_outcome_of_failure(item.name, error), job_id=request.job_id if request else "")
 
-    async def _request_of(self, item: BatchItem, options: TranscribeOptions) -> TranscribeRequest | None:
+    async def _request_of(self, item: BatchItem, group: LoadedGroup) -> TranscribeRequest | None:
         if item.request:
             return replace(item.request, priority=self._request.priority, batch_id=self._request.batch_id)
         assert item.upload, "an item of a batch is a request or an upload"
         adopted = await workflow.execute_activity_method(
             UploadActivities.adopt_upload,
-            UploadRequest(item.upload, options, self._request.priority, self._request.batch_id),
+            UploadRequest(item.upload, group.options, self._request.priority, self._request.batch_id, group.tags),
             task_queue=QUEUE,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -68,8 +70,19 @@ def test_a_batch_is_named_by_its_files_parameters_and_user_in_any_order() -> Non
 
 def test_a_group_is_read_as_it_was_written() -> None:
     upload = UploadRef("incoming/ada/ü.wav", 7, "etag")
-    group = BatchGroup(3, (item("a.wav"), BatchItem("ü.wav", 7, upload=upload)), OPTIONS, "ada", 1)
+    tagged = item("b.wav")
+    assert tagged.request
+    tagged = replace(tagged, request=replace(tagged.request, tags=("court", "press")))
+    files = (item("a.wav"), tagged, BatchItem("ü.wav", 7, upload=upload))
+    group = BatchGroup(3, files, OPTIONS, "ada", 1, ("court",))
     assert decode_group(encode_group(group)) == group
+
+
+def test_a_group_from_before_there_were_tags_is_read() -> None:
+    group = BatchGroup(3, (item("a.wav"),), OPTIONS)
+    document = json.loads(encode_group(group))
+    del document["tags"], document["items"][0]["request"]["tags"]
+    assert decode_group(json.dumps(document).encode()) == group
 
 
 def test_outcomes_are_read_as_they_were_written_one_a_line() -> None:

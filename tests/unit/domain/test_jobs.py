@@ -67,8 +67,8 @@ def test_a_job_id_is_safe_in_paths_and_urls() -> None:
     assert len(REQUEST.job_id) == 28
 
 
-def test_the_name_and_the_user_do_not_make_another_job() -> None:
-    renamed = TranscribeRequest(replace(AUDIO, name="copy of talk.wav"), user="somebody else")
+def test_the_name_the_user_and_tags_do_not_make_another_job() -> None:
+    renamed = TranscribeRequest(replace(AUDIO, name="copy of talk.wav"), user="somebody else", tags=("court",))
     assert renamed.job_id == REQUEST.job_id
 
 

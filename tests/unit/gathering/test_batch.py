@@ -9,7 +9,7 @@ from v2t.gathering.batch import Plan, gather, outcomes_of
 from v2t.gathering.finding import Recording
 from v2t.testing import MemoryObjectStore
 
-PLAN = Plan(TranscribeOptions(model="tiny"), "ada", 2)
+PLAN = Plan(TranscribeOptions(model="tiny"), "ada", 2, ("court",))
 
 
 def recordings(folder: Path, **contents: str) -> list[Recording]:
@@ -27,9 +27,8 @@ async def test_only_what_is_absent_is_uploaded(tmp_path: Path) -> None:
     assert [item.name for item in gathering.items.values()] == ["a.wav", "b.wav"]
     twins = next(iter(gathering.recordings.values()))
     assert [recording.name for recording in twins] == ["a.wav", "c.wav"]
-    assert {(item.request.user, item.request.priority) for item in gathering.items.values() if item.request} == {
-        ("ada", 2)
-    }
+    requests = [item.request for item in gathering.items.values() if item.request]
+    assert {(request.user, request.priority, request.tags) for request in requests} == {("ada", 2, ("court",))}
 
 
 async def test_bad_files_are_told_and_stop_nothing(tmp_path: Path) -> None:

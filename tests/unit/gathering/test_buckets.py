@@ -4,12 +4,12 @@ import pytest
 
 from v2t.config import Settings
 from v2t.domain.errors import UsageError
-from v2t.domain.jobs import TranscribeOptions
+from v2t.domain.jobs import AudioRef, TranscribeOptions, TranscribeRequest
 from v2t.gathering.batch import Plan
 from v2t.gathering.buckets import bucket_prefix, gather_objects
 from v2t.testing import MemoryObjectStore
 
-PLAN = Plan(TranscribeOptions(), "ada", 2)
+PLAN = Plan(TranscribeOptions(), "ada", 2, ("court",))
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_uploads_and_recordings_become_items() -> None:
     stored, _ = gather_objects(store, "audio/", PLAN)
     (item,) = stored.items.values()
     assert item.request
-    assert (item.request.audio.sha256, item.request.user, item.request.priority) == ("00ff", "ada", 2)
+    assert item.request == TranscribeRequest(AudioRef("00ff", 10, "00ff"), PLAN.options, "ada", 2, tags=("court",))
