@@ -14,7 +14,7 @@ from v2t.domain.errors import V2TError
 from v2t.domain.jobs import AUTO, LOCAL, Choice, TranscribeRequest
 from v2t.domain.ports import Breakers, JobRecords
 from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan, needs_language
-from v2t.providers.table import LOCAL_PROVIDERS, REMOTE_PROVIDERS, is_installed
+from v2t.providers.table import REMOTE_PROVIDERS, is_installed, local_providers
 
 if TYPE_CHECKING:
     from v2t.client import Client
@@ -188,7 +188,8 @@ def _section_value(settings: Settings, provider: str, key: str, default: Any) ->
 
 def standings(settings: Settings) -> dict[str, Standing]:
     """Of every provider: whether it is set up here."""
-    installed = {name: is_installed(provider) for name, provider in LOCAL_PROVIDERS.items()}
+    engines = local_providers(settings.engine.whisper_cli)
+    installed = {name: is_installed(provider) for name, provider in engines.items()}
     found = {LOCAL: Standing("" if any(installed.values()) else "no speech engine is installed")}
     found |= {name: Standing("" if there else "it is not installed") for name, there in installed.items()}
     return found | {

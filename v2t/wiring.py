@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
     from v2t.db.records import SqlJobRecords
+    from v2t.providers.engines import Engines
     from v2t.storage.breakers import SharedBreakers
     from v2t.storage.cache import CachedObjectStore
     from v2t.storage.minio import MinioObjectStore
@@ -118,6 +119,14 @@ def open_models(settings: Settings) -> ModelStore:
 
     bucket = Bucket(lambda: open_bucket_store(settings)) if settings.is_cluster else None
     return ModelStore(settings.models.folder, hub=settings.models.hub, bucket=bucket)
+
+
+def open_engines(settings: Settings, probe_seconds: float = 60.0) -> Engines:
+    """The engines of this machine, of which nothing is known yet; each has that time to say whether it works."""
+    from v2t.providers.engine_probe import probe_engine
+    from v2t.providers.engines import Engines
+
+    return Engines(settings.engine.whisper_cli, lambda engine: probe_engine(engine, probe_seconds))
 
 
 def open_provider(settings: Settings, name: str) -> RemoteTranscriber:

@@ -20,12 +20,13 @@ from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcr
 from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
 from v2t.providers.guarded import Guarded
-from v2t.providers.table import REMOTE_PROVIDERS, load_class, resolve_provider
+from v2t.providers.table import REMOTE_PROVIDERS, load_class
 
 if TYPE_CHECKING:
     from v2t.activities.transcription import TranscriptionActivities
     from v2t.config import Settings
     from v2t.providers.engine import LocalEngine
+    from v2t.providers.engines import Engines
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Workshop:
         records: the job records.
         accelerations: what engines compute on, by name; the others on the processor.
         kinds: the kinds of workers that are there.
+        engines: what is known of the engines of this machine already.
 
     Raises:
         ConfigurationError: the rules that choose providers are not right.
@@ -75,6 +77,7 @@ class Workshop:
         records: JobRecords,
         accelerations: Mapping[str, str] = MappingProxyType({}),
         kinds: Kinds = no_kinds,
+        engines: Engines | None = None,
     ) -> None:
         from v2t.media.tools import ConfinedAudioTools
         from v2t.process.pool import ChildPool
@@ -104,6 +107,7 @@ class Workshop:
         self._models = wiring.open_models(settings)
         self._breakers = wiring.open_breakers(settings)
         self._planner = Planner(settings, kinds, self._breakers, spent_by(records), self._detect_language)
+        self._here = engines or wiring.open_engines(settings)
         self._engines: dict[str, LocalEngine] = {}
         self._remotes: dict[str, RemoteTranscriber] = {}
         self._warming: list[asyncio.Task[None]] = []
@@ -141,7 +145,7 @@ class Workshop:
     def _open_engine(self, name: str) -> LocalEngine:
         from v2t.weights.catalogue import memory_bytes
 
-        provider = resolve_provider(name)
+        provider = self._here.resolve(name)
         if provider.name not in self._engines:
             self._engines[provider.name] = load_class(provider)(
                 self._engine_pool,
@@ -151,6 +155,7 @@ class Workshop:
                 threads=self._settings.engine.threads,
                 acceleration=self._accelerations.get(provider.name, "cpu"),
                 stall_seconds=self._settings.engine.stall_seconds,
+                engines=self._here,
             )
         return self._engines[provider.name]
 

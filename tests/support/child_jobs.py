@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from v2t.domain.errors import EngineEmptyResult, NotAudio, UnknownModel
 from v2t.process.child import Emit
+from v2t.process.program import run_program
 
 _calls = 0
 
@@ -74,6 +75,19 @@ def hang(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
             signal.signal(number, signal.SIG_IGN)
     time.sleep(600)
     return {}
+
+
+def run_shell(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Run a script as engines run their programs; it may tell a process id on stderr."""
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line.isdecimal():
+            emit({"pid": int(line)})
+
+    code = run_program(["/bin/sh", "-c", payload["script"]], hear)
+    return {"code": code, "said": said}
 
 
 def swallow(payload: dict[str, Any], emit: Emit) -> dict[str, Any]:

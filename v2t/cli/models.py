@@ -112,10 +112,11 @@ def _open_store() -> ModelStore:
 
 
 def _local_format() -> str:
+    from v2t.config import load_settings
     from v2t.domain.jobs import LOCAL
-    from v2t.providers.table import resolve_provider
+    from v2t.wiring import open_engines
 
-    return resolve_provider(LOCAL).model_format
+    return open_engines(load_settings()).resolve(LOCAL).model_format
 
 
 def _of_placed(placed: Iterable[PlacedModel], what: str) -> Result:

@@ -96,11 +96,12 @@ def parse_options(
 
     On a cluster the engine and the model are the workers': their presence on this machine says nothing.
     """
+    from v2t import wiring
     from v2t.config import load_settings
     from v2t.domain.jobs import AUTO, LOCAL, TranscribeOptions
     from v2t.domain.languages import parse_language
     from v2t.planning import is_choice
-    from v2t.providers.table import REMOTE_PROVIDERS, check_name, resolve_provider
+    from v2t.providers.table import REMOTE_PROVIDERS, check_name
     from v2t.weights.catalogue import find_model
 
     settings = load_settings()
@@ -112,7 +113,7 @@ def parse_options(
         own_model = getattr(getattr(settings, provider), "model", "")
         asked = model or own_model or settings.models.default
         return settings, TranscribeOptions(provider, asked, code, translate, prompt)
-    model_format = "" if settings.is_cluster else resolve_provider(provider).model_format
+    model_format = "" if settings.is_cluster else wiring.open_engines(settings).resolve(provider).model_format
     facts = find_model(model or settings.models.default, model_format)
     if facts.is_english_only and (translate or code not in {"", "en"}):
         raise UsageError(f"The model {facts.name} knows only English; take {facts.name.removesuffix('.en')} instead.")
@@ -199,9 +200,8 @@ def prepare_embedded(settings: Settings, options: TranscribeOptions, *, keep: bo
 
 def _prepare_engine(settings: Settings, options: TranscribeOptions) -> str:
     from v2t import standalone, wiring
-    from v2t.providers.table import resolve_provider
 
-    provider = resolve_provider(options.provider)
+    provider = wiring.open_engines(settings).resolve(options.provider)
     models = wiring.open_models(settings)
     if models.model_path(options.model, provider.model_format) is None:
         standalone.prepare_folder(settings.models.folder)

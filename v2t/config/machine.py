@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from v2t.domain.jobs import DEFAULT_MODEL
 
@@ -26,6 +27,14 @@ def _absolute(path: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _words(value: Any) -> Any:
+    """A list written as one string, as environment variables have it: words, quoted as a shell reads them."""
+    return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 def user_folder(find: Callable[[str], Path]) -> Path | None:
@@ -106,6 +115,11 @@ class EngineSettings(Section):
     )
     stall_seconds: float = Field(
         default=60.0, gt=0, description="Seconds without progress after which an engine is replaced.", examples=[120.0]
+    )
+    whisper_cli: Words = Field(
+        default=(),
+        description="whisper.cpp's own program, which whisper_cpp runs for each chunk; empty: its library, in a child.",
+        examples=[["/opt/whisper/bin/whisper-cli"]],
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from v2t.config.machine import Section
+from v2t.config.machine import Section, Words
 from v2t.config.secret import NO_SECRET, Secret
 
 _ADDRESS = re.compile(
@@ -34,11 +33,6 @@ class SshAddress:
         return cls(found["host"].strip("[]"), found["user"] or "", int(found["port"] or 0))
 
 
-def _words(value: Any) -> Any:
-    """A list written as one string, as environment variables have it: words, quoted as a shell reads them."""
-    return tuple(shlex.split(value)) if isinstance(value, str) else value
-
-
 def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         SshAddress.parse(text)
@@ -51,7 +45,18 @@ def _address(value: str) -> str:
     return value
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+ARGUMENTS = (
+    *("-m", "{model}", "-f", "{audio}", "-l", "{language}", "-t", "{threads}"),
+    *("-bs", "1", "-mc", "0", "-sns", "-ojf", "-of", "{output}", "-pp"),
+)
+"""What makes whisper-cli write words with their times, and say how far it is.
+
+As whisper_cpp does it: greedy, without the text before, and without brackets, notes and sound descriptions.
+"""
+
+TRANSLATE_ARGUMENTS = ("-tr",)
+PROMPT_ARGUMENTS = ("-mc", "224", "--prompt", "{prompt}")
+"""A prompt travels as the text before does, and takes half of Whisper's context at most."""
 
 
 class SshWhisperSettings(Section):
@@ -104,20 +109,17 @@ class SshWhisperSettings(Section):
         examples=["/var/lib/whisper/work"],
     )
     command: Words = Field(
-        default=(
-            *("whisper-cli", "-m", "{model}", "-f", "{audio}", "-l", "{language}", "-t", "{threads}"),
-            *("-bs", "1", "-mc", "0", "-sns", "-ojf", "-of", "{output}", "-pp"),
-        ),
+        default=("whisper-cli", *ARGUMENTS),
         description="Command there, which writes whisper.cpp's JSON to {output}.json.",
         examples=[["/opt/whisper/bin/whisper-cli", "-m", "{model}", "-f", "{audio}", "-ojf", "-of", "{output}"]],
     )
     translate_arguments: Words = Field(
-        default=("-tr",),
+        default=TRANSLATE_ARGUMENTS,
         description="What is added to the command for a translation; empty: it cannot translate.",
         examples=[["--translate"]],
     )
     prompt_arguments: Words = Field(
-        default=("-mc", "224", "--prompt", "{prompt}"),
+        default=PROMPT_ARGUMENTS,
         description="What is added to the command for a prompt; empty: it takes none.",
         examples=[["--prompt", "{prompt}"]],
     )

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import StorageDamaged, StorageFull, StorageUnwritable, V2TError
-from v2t.domain.jobs import LOCAL
-from v2t.health.report import Part, broken, fine, weak
+from v2t.health.report import Part, Status, broken, fine, weak
 
 if TYPE_CHECKING:
     from v2t.config import Settings
 
 _GIGABYTE = 1024**3
+_PROBE_SECONDS = 5.0
 _FULL_BYTES = 64 * 1024**2
 _SCARCE_BYTES = _GIGABYTE
 
@@ -50,22 +50,23 @@ def look_at_folder(settings: Settings) -> Sequence[Part]:
 def look_at_engine(settings: Settings) -> Sequence[Part]:
     """Which engine computes here, and whether it has its default model."""
     from v2t import wiring
-    from v2t.providers.table import resolve_provider
+    from v2t.health.engine_parts import ask_engines, engine_parts
+    from v2t.providers.table import LOCAL_PROVIDERS
     from v2t.weights.catalogue import find_model
 
-    provider = resolve_provider(LOCAL)
-    engine = fine("engine", provider.name, required=True)
-    name = settings.models.default
+    engine, *others = engine_parts(ask_engines(settings, _PROBE_SECONDS))
+    if engine.status == Status.FAILED:
+        return [engine, *others]
+    name, model_format = settings.models.default, LOCAL_PROVIDERS[engine.summary].model_format
     try:
-        path = wiring.open_models(settings).model_path(
-            find_model(name, provider.model_format).name, provider.model_format
-        )
+        path = wiring.open_models(settings).model_path(find_model(name, model_format).name, model_format)
     except V2TError as error:
-        return [engine, broken("models", error, error.message, "set models.default", required=True)]
+        models = broken("models", error, error.message, "set models.default", required=True)
+        return [engine, *others, models]
     if path is None:
         step = f"`v2t models pull {name}` gets it now; else the first job does"
-        return [engine, weak("models", f"{name} is not on this machine yet", step)]
-    return [engine, fine("models", f"{name} in {settings.models.folder}", path=str(path))]
+        return [engine, *others, weak("models", f"{name} is not on this machine yet", step)]
+    return [engine, *others, fine("models", f"{name} in {settings.models.folder}", path=str(path))]
 
 
 def look_at_records(settings: Settings) -> Sequence[Part]:

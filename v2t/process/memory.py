@@ -23,7 +23,18 @@ def private_bytes(pid: int) -> int:
     return 0
 
 
+def family_bytes(pid: int) -> int:
+    """The same for a process and those that it has started, where the system tells which these are."""
+    return private_bytes(pid) + sum(family_bytes(child) for child in _children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):  # proc_pid_task(5); not every kernel is built with it
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
 async def goes_over(pid: int, limit_bytes: int) -> None:
-    """Return when the process uses more than that; it is looked at five times a second."""
-    while private_bytes(pid) <= limit_bytes:  # noqa: ASYNC110 - nothing tells that a process has grown
+    """Return when the process and its children use more than that; they are looked at five times a second."""
+    while family_bytes(pid) <= limit_bytes:  # noqa: ASYNC110 - nothing tells that a process has grown
         await asyncio.sleep(_LOOKS_SECONDS)

@@ -216,8 +216,7 @@ class ChildPool:
         if child in self._idle:
             self._idle.remove(child)
         self._forget(child)
-        with suppress(ProcessLookupError):
-            child.process.kill()
+        _end(child)
         await child.process.wait()
         await child.stderr_reader
 
@@ -225,6 +224,12 @@ class ChildPool:
         self._alive.discard(child)
         if child.idle_timer:
             child.idle_timer.cancel()
+
+
+def _end(child: _Child) -> None:
+    """Kill it with the programs that it runs: it leads the group that they are in, which outlives it while they do."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)
 
 
 def _has_ended(process: asyncio.subprocess.Process) -> bool:
@@ -246,8 +251,7 @@ async def _within_limit(child: _Child) -> AsyncIterator[None]:
     async def watch() -> None:
         await goes_over(child.process.pid, child.limit_bytes)
         child.is_over_limit = True
-        with suppress(ProcessLookupError):
-            child.process.kill()
+        _end(child)
 
     watching = asyncio.get_running_loop().create_task(watch())
     try:

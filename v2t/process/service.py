@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
-import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from v2t.process.program import death_signal
+
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _RESTART_SECONDS = 0.2
 
 
@@ -57,7 +56,7 @@ class Service:
                 stderr=log,
                 env={**os.environ, **self._environment},
                 start_new_session=True,
-                preexec_fn=_death_signal(os.getpid()),  # noqa: PLW1509 - it only makes system calls
+                preexec_fn=death_signal(os.getpid()),  # noqa: PLW1509 - it only makes system calls
             )
 
     def keep_running(self) -> None:
@@ -82,14 +81,3 @@ class Service:
             if self.exit_code is not None:
                 logger.warning("restarting a server", extra={"action": "service_restart", "code": self.exit_code})
                 self.start()
-
-
-def _death_signal(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None)  # loaded before the fork: after it, only system calls are safe
-
-    def before_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import wave
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.capabilities import Capabilities
+from v2t.domain.errors import ConfigurationError, EngineCrashed, EngineEmptyResult, EngineTimedOut
 from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment, segments_from_document
+from v2t.providers.engine_probe import parse_answer
+from v2t.providers.engines import Engines
 from v2t.providers.heard import SURELY_SPEECH_SECONDS
+from v2t.providers.table import check_installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +46,7 @@ class LocalEngine:
         threads: computing threads in each child.
         acceleration: what to compute on: cpu or cuda.
         stall_seconds: how long a child may be silent before it is taken for hung.
+        engines: told how its jobs end; None: nobody else wants to know.
     """
 
     name: ClassVar[str]
@@ -57,6 +63,7 @@ class LocalEngine:
         threads: int = 1,
         acceleration: str = "cpu",
         stall_seconds: float = 60.0,
+        engines: Engines | None = None,
     ) -> None:
         self._pool = pool
         self._locate_model = locate_model
@@ -65,6 +72,20 @@ class LocalEngine:
         self._threads = threads
         self._acceleration = acceleration
         self._stall_seconds = stall_seconds
+        self._engines = engines or Engines()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See RemoteTranscriber.capabilities: all that Whisper can, and for nothing."""
+        return Capabilities(translation=True)
+
+    async def check(self) -> str:
+        """See RemoteTranscriber.check; it is asked once, and what its jobs showed since counts as well."""
+        check_installed(self._engines.providers[self.name])
+        probe = await asyncio.to_thread(self._engines.examine, self.name)
+        if trouble := self._engines.trouble(self.name):
+            raise ConfigurationError(trouble)
+        return f"can compute on {', '.join(parse_answer(probe.said)[0])}"
 
     async def transcribe(
         self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
@@ -96,14 +117,20 @@ class LocalEngine:
 
     async def _run(self, model: str, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         needed = self._needed_memory(model, self.model_format)
-        return await self._pool.run(
-            self.job,
-            payload,
-            lambda event: on_progress(event["progress"]),
-            stall_seconds=self._stall_seconds,
-            limit_bytes=self._memory_limit or max(_LIMIT_FLOOR_BYTES, _LIMIT_FACTOR * needed),
-            reserve_bytes=needed,
-        )
+        try:
+            answer = await self._pool.run(
+                self.job,
+                payload,
+                lambda event: on_progress(event["progress"]),
+                stall_seconds=self._stall_seconds,
+                limit_bytes=self._memory_limit or max(_LIMIT_FLOOR_BYTES, _LIMIT_FACTOR * needed),
+                reserve_bytes=needed,
+            )
+        except (EngineCrashed, EngineTimedOut) as error:
+            self._engines.tell(self.name, error.message)
+            raise
+        self._engines.tell(self.name, "")
+        return answer
 
 
 # --- what follows runs in the child -------------------------------------------------------------

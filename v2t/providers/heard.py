@@ -69,11 +69,16 @@ def make_result(
     Raises:
         EngineEmptyResult: no text although there surely was speech.
     """
-    inside = [_within(segment, chunk.speech_seconds) for segment in segments if segment.text.strip()]
+    inside = keep_inside(segments, chunk.speech_seconds)
     if not inside and chunk.speech_seconds >= SURELY_SPEECH_SECONDS:
         raise EngineEmptyResult
-    inside.sort(key=lambda segment: segment.start)
     return EngineResult(tuple(inside), language, language_probability, seconds)
+
+
+def keep_inside(segments: Iterable[Segment], limit: float) -> list[Segment]:
+    """Those with text, in the order of their times, which lie between 0 and a limit of seconds."""
+    inside = [_within(segment, limit) for segment in segments if segment.text.strip()]
+    return sorted(inside, key=lambda segment: segment.start)
 
 
 def _phrase(words: Sequence[Word]) -> Segment:

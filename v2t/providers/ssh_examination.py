@@ -20,7 +20,7 @@ from v2t.domain.jobs import DEFAULT_MODEL, TranscribeOptions
 from v2t.providers._answers import plain
 from v2t.providers.ssh_commands import check_model, free_bytes, run_briefly
 from v2t.providers.ssh_login import Host, Stages, close_connection, find_host, open_connection
-from v2t.providers.ssh_session import Session
+from v2t.providers.ssh_session import REMEDY, Session
 from v2t.providers.trial import SAMPLE_SECONDS, Step, write_sample
 from v2t.providers.whisper_command import build_command, model_file, parse_output, read_progress
 
@@ -160,9 +160,9 @@ class _Examination:
         with tempfile.TemporaryDirectory() as folder:
             content = session.transcribe(
                 write_sample(Path(folder) / "0.wav"),
-                partial(build_command, settings, self._options),
+                partial(build_command, settings, self._options, model=self._model),
                 self._model,
                 lambda line: read_progress(line) is not None,
             )
-        parse_output(content, self._options, None)
+        parse_output(content, self._options, None, REMEDY)
         return f"{SAMPLE_SECONDS} s of silence transcribed"

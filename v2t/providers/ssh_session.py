@@ -29,6 +29,7 @@ from v2t.providers.ssh_commands import check_model
 from v2t.providers.ssh_diagnosis import Diagnosis, too_many_sessions
 from v2t.providers.ssh_login import Host
 from v2t.providers.ssh_supervisor import ENDED, READY, REFUSED, supervised
+from v2t.providers.whisper_command import likeliest_complaint
 
 
 class BuildArgv(Protocol):
@@ -41,6 +42,9 @@ class BuildArgv(Protocol):
 
 OnLine = Callable[[str], bool]
 """Called with each line that the command says; whether it is understood, and so no complaint."""
+
+REMEDY = "ssh_whisper.command must have -oj or -ojf"
+"""Where the command writes something else than whisper.cpp's JSON."""
 
 _LOOK_SECONDS = 0.1
 """How often a wait looks whether it is to end."""
@@ -134,7 +138,7 @@ class Session:
                 return lines
             if word == REFUSED:
                 raise self._diagnosis.no_folder(self._complaint.rpartition(": ")[2])
-            self._remember(line)
+            self._complaint = likeliest_complaint(self._complaint, line)
         raise self._diagnosis.died(f"the shell on {self._host} ended{self._said}")
 
     def _open_files(self) -> paramiko.SFTPClient:
@@ -167,7 +171,7 @@ class Session:
             if word == ENDED:
                 return int(code)
             if not on_line(line):
-                self._remember(line)
+                self._complaint = likeliest_complaint(self._complaint, line)
         raise self._diagnosis.died(f"the whisper command on {self._host} was killed{self._said}")
 
     def _check_code(self, code: int, files: paramiko.SFTPClient, program: str, model: str) -> None:
@@ -238,11 +242,6 @@ class Session:
         token, _, said = line.partition(" ")
         word, _, rest = said.partition(" ")
         return (word, rest) if token == self._token else ("", "")
-
-    def _remember(self, line: str) -> None:
-        """Keep the last line, or one that calls itself an error, as the likeliest reason of a failure."""
-        if not self._complaint.startswith("error"):
-            self._complaint = plain(line) or self._complaint
 
     @property
     def _said(self) -> str:

@@ -19,15 +19,9 @@ from v2t.providers.heard import make_result
 from v2t.providers.ssh_connections import Connections, Opened, refused_by_all
 from v2t.providers.ssh_examination import examine_host
 from v2t.providers.ssh_login import find_host, open_connection
-from v2t.providers.ssh_session import Session
+from v2t.providers.ssh_session import REMEDY, Session
 from v2t.providers.trial import Step
-from v2t.providers.whisper_command import (
-    build_command,
-    model_file,
-    parse_output,
-    read_language_probability,
-    read_progress,
-)
+from v2t.providers.whisper_command import Listener, build_command, model_file, parse_output
 
 _THREADS_PER_REQUEST = 3
 """One works, one may cancel it, one may close what it used."""
@@ -74,9 +68,11 @@ class SshWhisper:
         """See Transcriber.transcribe."""
         self._check_hosts()
         model = model_file(self._settings, options.model)
-        command = partial(build_command, self._settings, options)
+        command = partial(build_command, self._settings, options, model=model)
         command(audio="", output="")  # refuses what it cannot do before anybody is asked
-        listener = _Listener(on_progress)
+        loop = asyncio.get_running_loop()
+        # it hears in another thread
+        listener = Listener(lambda fraction: loop.call_soon_threadsafe(on_progress, fraction))
         limit = self._settings.timeout_seconds + self._settings.timeout_factor * chunk.speech_seconds
         async with self._connections.channel() as opened:
             started = time.monotonic()
@@ -84,7 +80,7 @@ class SshWhisper:
             running = self._threads.submit(session.transcribe, audio, command, model, listener.hear)
             content = await self._finish(session, running, opened)
             seconds = time.monotonic() - started
-        segments, language, probability = parse_output(content, options, listener.language_probability)
+        segments, language, probability = parse_output(content, options, listener.language_probability, REMEDY)
         return make_result(chunk, segments, language, probability, seconds)
 
     async def check(self) -> str:
@@ -140,21 +136,3 @@ class SshWhisper:
                 if not running.done():
                     self._connections.drop(opened.connection)
             raise
-
-
-class _Listener:
-    """Makes progress of what a command says; it is told in another thread than the one it reports in."""
-
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self._loop = asyncio.get_running_loop()
-        self.language_probability: float | None = None
-
-    def hear(self, line: str) -> bool:
-        """See OnLine."""
-        fraction, probability = read_progress(line), read_language_probability(line)
-        if fraction is not None:
-            self._loop.call_soon_threadsafe(self._on_progress, fraction)
-        if probability is not None:
-            self.language_probability = probability
-        return fraction is not None or probability is not None

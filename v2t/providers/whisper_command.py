@@ -1,18 +1,19 @@
-"""The whisper command that runs on another machine: its argv, what it says while it works, and the JSON it writes."""
+"""whisper.cpp's program, here or on another machine: its argv, what it says while it works, and the JSON it writes."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from v2t.config.ssh_whisper import SshWhisperSettings
 from v2t.domain.errors import ProviderFailed, ProviderRejected, UnknownLanguage
 from v2t.domain.jobs import TranscribeOptions
 from v2t.domain.languages import is_spaced, parse_language
 from v2t.domain.transcript import Segment, Word
+from v2t.providers._answers import plain
 from v2t.providers.heard import divide_piece, join_phrases
 
 _PLACEHOLDER = re.compile(r"\{(audio|model|language|threads|output|prompt)\}")
@@ -23,6 +24,56 @@ _DETECTED = re.compile(r"auto-detected language: \w+ \(p = ([01]\.\d+)\)")
 
 _SPECIAL = re.compile(r"\[_.*\]")
 """A token that is no text, such as [_BEG_] and [_TT_150] (src/whisper.cpp, whisper_model_load)."""
+
+
+class Command(Protocol):
+    """A program, and how it is told what to do: words with places, which `build_command` fills."""
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Always."""
+        ...
+
+    @property
+    def translate_arguments(self) -> Sequence[str]:
+        """Added for a translation; empty: it cannot translate."""
+        ...
+
+    @property
+    def prompt_arguments(self) -> Sequence[str]:
+        """Added for a prompt; empty: it takes none."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Its computing threads."""
+        ...
+
+
+class Listener:
+    """Understands what a program says while it works.
+
+    Args:
+        on_progress: told the fraction done.
+    """
+
+    def __init__(self, on_progress: Callable[[float], object]) -> None:
+        self._on_progress = on_progress
+        self.language_probability: float | None = None
+
+    def hear(self, line: str) -> bool:
+        """Take a line; whether it is understood, and so no complaint."""
+        fraction, probability = read_progress(line), read_language_probability(line)
+        if fraction is not None:
+            self._on_progress(fraction)
+        if probability is not None:
+            self.language_probability = probability
+        return fraction is not None or probability is not None
+
+
+def likeliest_complaint(before: str, line: str) -> str:
+    """Why a program failed: the first line that calls itself an error, else the last that it said."""
+    return before if before.startswith("error") else plain(line) or before
 
 
 def model_file(settings: SshWhisperSettings, name: str) -> str:
@@ -38,31 +89,32 @@ def model_file(settings: SshWhisperSettings, name: str) -> str:
     return settings.model_path.replace("{name}", name)
 
 
-def build_command(settings: SshWhisperSettings, options: TranscribeOptions, *, audio: str, output: str) -> list[str]:
+def build_command(program: Command, options: TranscribeOptions, *, model: str, audio: str, output: str) -> list[str]:
     """The argv for one chunk.
 
     Args:
-        settings: the command, and what fills its places.
+        program: the command.
         options: what the job asks for.
-        audio: path there of the chunk's WAV.
-        output: path there of the JSON to write, without its ending.
+        model: path of the model's file, where the command runs.
+        audio: path of the chunk's WAV there.
+        output: path of the JSON to write there, without its ending.
 
     Raises:
         ProviderRejected: the command cannot do it.
     """
-    if options.translate and not settings.translate_arguments:
+    if options.translate and not program.translate_arguments:
         raise ProviderRejected("ssh_whisper cannot translate; ssh_whisper.translate_arguments would say how")
     words = (
-        *settings.command,
-        *(settings.translate_arguments if options.translate else ()),
-        *(settings.prompt_arguments if options.prompt else ()),
+        *program.command,
+        *(program.translate_arguments if options.translate else ()),
+        *(program.prompt_arguments if options.prompt else ()),
     )
     values = {
         "audio": audio,
         "output": output,
-        "model": model_file(settings, options.model),
+        "model": model,
         "language": options.language or "auto",
-        "threads": str(settings.threads),
+        "threads": str(program.threads),
         "prompt": options.prompt.replace("\0", " "),
     }
     return [_filled(word, values) for word in words]
@@ -92,7 +144,7 @@ def read_language_probability(line: str) -> float | None:
 
 
 def parse_output(
-    content: bytes, options: TranscribeOptions, detected: float | None
+    content: bytes, options: TranscribeOptions, detected: float | None, remedy: str
 ) -> tuple[list[Segment], str, float]:
     """Read whisper.cpp's JSON, with words where it is the full one (`-ojf`).
 
@@ -100,6 +152,7 @@ def parse_output(
         content: the file.
         options: what was asked for.
         detected: how sure it was of the language; None: it did not say.
+        remedy: what to do where it is not that JSON.
 
     Returns:
         The segments, the language, and how sure it is of that: entirely where it had no choice.
@@ -114,8 +167,7 @@ def parse_output(
         segments = _segments(document["transcription"], spaced=spaced)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, UnknownLanguage) as error:
         raise ProviderFailed(
-            f"what the whisper command wrote is not whisper.cpp's JSON ({type(error).__name__}); "
-            "ssh_whisper.command must have -oj or -ojf"
+            f"what the whisper command wrote is not whisper.cpp's JSON ({type(error).__name__}); {remedy}"
         ) from error
     return segments, language, 1.0 if options.language or detected is None else detected
 

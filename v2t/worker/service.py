@@ -32,6 +32,7 @@ from v2t.workshop import Workshop, available_memory
 if TYPE_CHECKING:
     from v2t.client import Client
     from v2t.config import Settings
+    from v2t.providers.engines import Engines
 
 Opened = TypeVar("Opened")
 
@@ -66,12 +67,16 @@ async def serve_worker(settings: Settings, ended: asyncio.Event, host: Host) -> 
             "temporal.address is not set, so there is no cluster to work for; "
             "set it, or use `v2t up`, which runs everything on this machine"
         )
-    status = await _make_status(settings)
+    engines = wiring.open_engines(settings)
+    engines.check_settings()
+    status = await _make_status(settings, engines)
+    for passed_over in status.acceleration.passed_over if status.acceleration else ():
+        host.announce(f"passes over {passed_over}")
     address = settings.worker.health_address
     application = make_application(status, lambda: read_metrics(status.metrics_address))
     async with health_server(address, settings.worker.health_port, application) as port:
         host.announce(f"worker {status.role.identity}, health server on http://{address}:{port}")
-        working = asyncio.create_task(_work(settings, status, ended, host))
+        working = asyncio.create_task(_work(settings, status, engines, ended, host))
         ending = asyncio.create_task(ended.wait())
         watchdog = asyncio.create_task(_feed_watchdog(status, host.notifier))
         try:
@@ -86,7 +91,7 @@ async def serve_worker(settings: Settings, ended: asyncio.Event, host: Host) -> 
             await asyncio.gather(working, ending, watchdog, return_exceptions=True)
 
 
-async def _work(settings: Settings, status: WorkerStatus, ended: asyncio.Event, host: Host) -> None:
+async def _work(settings: Settings, status: WorkerStatus, engines: Engines, ended: asyncio.Event, host: Host) -> None:
     async with AsyncExitStack() as stack:
         store = wiring.open_worker_store(settings)
         records = wiring.open_records(settings)
@@ -96,7 +101,8 @@ async def _work(settings: Settings, status: WorkerStatus, ended: asyncio.Event, 
         await _wait_for(status, host, "the object store", lambda: asyncio.to_thread(store.exists, probe))
         await _wait_for(status, host, "the database", lambda: asyncio.to_thread(records.get, _NO_JOB))
         accelerations = {found.engine: found.used} if (found := status.acceleration) else {}
-        workshop = Workshop(_with_slots(settings, status), store, records, accelerations, kinds_of(client))
+        sized = _with_slots(settings, status)
+        workshop = Workshop(sized, store, records, accelerations, kinds_of(client), engines)
         stack.push_async_callback(workshop.close)
         if status.role.kind != "remote":
             workshop.warm_up(LOCAL, settings.models.default)
@@ -198,11 +204,11 @@ async def _feed_watchdog(status: WorkerStatus, notifier: Notifier) -> None:
         await asyncio.sleep(notifier.watchdog_seconds / 2)
 
 
-async def _make_status(settings: Settings) -> WorkerStatus:
+async def _make_status(settings: Settings, engines: Engines) -> WorkerStatus:
     worker = settings.worker
     acceleration = None
     if worker.kind != "remote":
-        acceleration = await asyncio.to_thread(find_acceleration, worker.acceleration, LOCAL)
+        acceleration = await asyncio.to_thread(find_acceleration, worker.acceleration, LOCAL, engines)
     role = Role(worker.kind, worker.machine, worker.bookkeeping_slots, worker.build_id, worker.versioned)
     slots = _plan_slots(settings, acceleration)
     watch = TaskWatch({ENGINE: slots, BOOKKEEPING: worker.bookkeeping_slots}, role.computing_queues)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from v2t.process.memory import private_bytes
+from v2t.process.memory import family_bytes, private_bytes
 
 _MEGABYTE = 1024 * 1024
 
@@ -32,3 +32,13 @@ def test_a_process_that_is_gone_uses_nothing() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert private_bytes(process.pid) == 0
+
+
+def test_what_a_process_has_started_counts_with_it() -> None:
+    before = family_bytes(os.getpid())
+    script = "x = bytearray(64 << 20); x[::4096] = b'x' * len(x[::4096]); print(); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert family_bytes(os.getpid()) - before > 56 * _MEGABYTE
+        process.communicate(b"\n")

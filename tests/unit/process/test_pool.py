@@ -215,6 +215,45 @@ async def test_jobs_wait_for_memory_rather_than_share_too_little() -> None:
         await pool.close()
 
 
+async def test_the_memory_of_a_program_counts_as_the_child_s(pool: ChildPool) -> None:
+    script = (
+        "exec python3 -c 'x = bytearray(300 << 20); x[::4096] = b\"x\" * len(x[::4096]); import time; time.sleep(20)'"
+    )
+    with pytest.raises(EngineOutOfMemory):
+        await run(pool, "run_shell", limit_bytes=200 * _MEGABYTE, script=script)
+
+
+async def test_cancelling_ends_programs_and_what_these_have_started(pool: ChildPool) -> None:
+    job = Running(pool, "run_shell", script="sleep 600 & echo $! >&2; wait")
+    pid = await job.pid
+    job.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job.task
+    await until_gone(pid)
+
+
+async def test_a_program_dies_with_the_child_that_runs_it(pool: ChildPool) -> None:
+    job = Running(pool, "run_shell", script="echo $$ >&2; exec sleep 600")
+    pid = await job.pid
+    kill_unheard(pool.pids[0])
+    await until_gone(pid)
+    with pytest.raises(EngineCrashed, match="SIGKILL"):
+        await job.task
+
+
+async def test_a_program_is_told_no_secret(pool: ChildPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2T_OPENAI__API_KEY", "hush")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    answer = await run(pool, "run_shell", script="env >&2")
+    assert "CUDA_VISIBLE_DEVICES=3" in answer["said"]
+    assert not [line for line in answer["said"] if "hush" in line or "PYTHONPATH" in line]
+
+
+async def test_what_a_program_says_and_how_it_ends_is_told(pool: ChildPool) -> None:
+    script = "printf 'a\\rb\\n\\nc\\377' >&2; echo text; kill -ILL $$"
+    assert await run(pool, "run_shell", script=script) == {"code": -signal.SIGILL, "said": ["a", "b", "c\ufffd"]}
+
+
 async def test_a_silent_child_is_ended(pool: ChildPool) -> None:
     with pytest.raises(EngineTimedOut, match="silent for 1 s"):
         await run(pool, "hang", stall_seconds=0.9, deaf=True)

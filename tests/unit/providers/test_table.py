@@ -9,15 +9,18 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from v2t.config import Settings
-from v2t.domain.errors import EngineNotInstalled, UnknownProvider
+from v2t.domain.errors import ConfigurationError, EngineNotInstalled, UnknownProvider
 from v2t.providers.engine import LocalEngine
 from v2t.providers.table import (
     LOCAL_PROVIDERS,
     REMOTE_PROVIDERS,
     LocalProvider,
     RemoteProvider,
+    candidates_for,
     check_name,
+    is_installed,
     load_class,
+    local_providers,
     resolve_provider,
 )
 
@@ -88,6 +91,29 @@ def test_no_engine_at_all_names_the_next_step(installed: set[str]) -> None:
     installed.clear()
     with pytest.raises(EngineNotInstalled, match=r"pip install 'v2t\[local\]'"):
         resolve_provider("local")
+
+
+def test_a_program_stands_for_the_library_it_makes_unnecessary(installed: set[str]) -> None:
+    installed.clear()
+    engines = local_providers(("sh", "-x"))
+    assert resolve_provider("local", engines).program == ("sh", "-x")
+    kind = load_class(engines["whisper_cpp"])
+    assert issubclass(kind, LocalEngine)
+    assert (kind.name, kind.model_format) == ("whisper_cpp", "ggml")
+    assert not is_installed(LOCAL_PROVIDERS["whisper_cpp"])
+
+
+def test_a_program_that_is_not_there_is_told_before_a_library_that_is_not(installed: set[str]) -> None:
+    installed.clear()
+    with pytest.raises(ConfigurationError, match=r"^/none, which engine\.whisper_cli names, is not there"):
+        resolve_provider("local", local_providers(("/none",)))
+
+
+def test_an_engine_in_trouble_is_passed_over_unless_all_are(installed: set[str]) -> None:
+    first, second = (engine.name for engine in candidates_for("local"))
+    assert resolve_provider("local", trouble={first: "SIGILL", second: ""}.__getitem__).name == second
+    assert resolve_provider("local", trouble=lambda _name: "SIGILL").name == first
+    assert resolve_provider(first, trouble=lambda _name: "SIGILL").name == first
 
 
 def test_a_named_engine_that_is_missing_names_its_extra(installed: set[str]) -> None:

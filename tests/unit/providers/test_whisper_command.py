@@ -25,7 +25,13 @@ ENGLISH = TranscribeOptions(language="en")
 
 
 def build(options: TranscribeOptions = ENGLISH, **changes: Any) -> list[str]:
-    return build_command(SshWhisperSettings(**changes), options, audio="/w/a.wav", output="/w/heard")
+    settings = SshWhisperSettings(**changes)
+    model = model_file(settings, options.model)
+    return build_command(settings, options, model=model, audio="/w/a.wav", output="/w/heard")
+
+
+def parse(content: bytes, options: TranscribeOptions, detected: float | None = None) -> Any:
+    return parse_output(content, options, detected, "mend the command")
 
 
 def document(*segments: dict[str, Any], language: str = "en") -> bytes:
@@ -116,7 +122,7 @@ def test_tokens_become_words_and_marks_stay_with_the_word_before() -> None:
             ("[_TT_100]", 2000, 2000),
         )
     )
-    ((heard,), language, probability) = parse_output(content, ENGLISH, None)
+    ((heard,), language, probability) = parse(content, ENGLISH)
     assert [(word.text, word.start, word.end) for word in heard.words] == [
         ("Don't", 0.0, 0.3),
         ("stop,", 0.3, 1.0),
@@ -128,7 +134,7 @@ def test_tokens_become_words_and_marks_stay_with_the_word_before() -> None:
 
 def test_languages_without_spaces_give_each_character_its_time() -> None:
     content = document(segment("你好吗", 0, 900, ("你好", 0, 600), ("吗", 600, 900)), language="zh")
-    ((heard,), language, probability) = parse_output(content, TranscribeOptions(), 0.8)
+    ((heard,), language, probability) = parse(content, TranscribeOptions(), 0.8)
     assert [(word.text, word.start, word.spaced) for word in heard.words] == [
         ("你", 0.0, False),
         ("好", 0.3, False),
@@ -140,12 +146,12 @@ def test_languages_without_spaces_give_each_character_its_time() -> None:
 def test_a_translation_has_spaces_whatever_was_spoken() -> None:
     content = document(segment(" How are you", 0, 900, (" How", 0, 300), (" are", 300, 600), (" you", 600, 900)))
     options = TranscribeOptions(language="ja", translate=True)
-    assert [word.text for word in parse_output(content, options, None)[0][0].words] == ["How", "are", "you"]
+    assert [word.text for word in parse(content, options)[0][0].words] == ["How", "are", "you"]
 
 
 def test_without_tokens_there_are_segments_without_words() -> None:
     plain = {"offsets": {"from": 500, "to": 1500}, "text": " Hello."}
-    ((heard,), _, _) = parse_output(document(plain, {"offsets": {"from": 0, "to": 0}, "text": " "}), ENGLISH, None)
+    ((heard,), _, _) = parse(document(plain, {"offsets": {"from": 0, "to": 0}, "text": " "}), ENGLISH)
     assert (heard.start, heard.end, heard.text, heard.words) == (0.5, 1.5, "Hello.", ())
 
 
@@ -164,11 +170,11 @@ def test_without_tokens_there_are_segments_without_words() -> None:
     ],
 )
 def test_what_is_not_its_json_is_a_failure_that_may_pass(content: bytes) -> None:
-    with pytest.raises(ProviderFailed, match=r"ssh_whisper\.command") as caught:
-        parse_output(content, TranscribeOptions(), None)
+    with pytest.raises(ProviderFailed, match="mend the command") as caught:
+        parse(content, TranscribeOptions())
     assert caught.value.retryable
 
 
 def test_a_broken_character_costs_that_character_only() -> None:
     content = document(segment(" ab", 0, 900, (" ab", 0, 900))).replace(b" ab", b" \xe4b")
-    assert parse_output(content, ENGLISH, None)[0][0].text == "\ufffdb"
+    assert parse(content, ENGLISH)[0][0].text == "\ufffdb"
