@@ -20,10 +20,10 @@ CHECKS := check-format check-rules check-types check-layers check-yaml check-rol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos cluster-test molecule durability bench bench-cluster docs lock build clean
+.PHONY: help install install-dev format check $(CHECKS) test servers test-servers chaos cluster-test molecule durability bench bench-cluster bench-providers docs lock build clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 install: $(LOCAL) ## Set up .venv to transcribe on this machine
 install-dev: $(DEV) ## Set up .venv to work on v2t as well
@@ -99,6 +99,9 @@ bench: $(DEV) ## Measure speed, words, overhead, memory and stamps; print a tabl
 
 bench-cluster: $(DEV) ## Measure the distributed pipeline on real servers; print a table
 	@PYTHONPATH=tests $(BIN)/python -m bench.cluster $(BENCH)
+
+bench-providers: $(DEV) ## Measure what v2t adds to providers on other machines; print a table
+	@PYTHONPATH=tests $(BIN)/python -m bench.providers $(BENCH)
 
 docs: $(DEV) ## Write docs/commands.md and docs/configuration.md from the code
 	$(BIN)/python docs/generate.py
