@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from v2t.domain.errors import ConfigurationError, EngineNotInstalled, V2TError
+from v2t.domain.jobs import LOCAL
 from v2t.health.report import Part, broken, fine, weak
 from v2t.providers.engine_probe import parse_answer
 from v2t.providers.table import check_installed, fastest_first
@@ -30,14 +31,9 @@ class EngineState:
     seconds: float  # until it answered
     error: V2TError | None
 
-    @property
-    def is_there(self) -> bool:
-        """Whether somebody meant it to be: one that is not installed is no failure, as one engine is enough."""
-        return not isinstance(self.error, EngineNotInstalled)
-
 
 def ask_engines(settings: Settings, seconds: float) -> list[EngineState]:
-    """How every engine is, the fastest first.
+    """How each engine is that is installed, or that the settings name a program for, the fastest first.
 
     It blocks: all are asked at once, in children of their own, and each is given that time.
     """
@@ -46,30 +42,38 @@ def ask_engines(settings: Settings, seconds: float) -> list[EngineState]:
     engines = wiring.open_engines(settings, seconds)
     names = fastest_first()
     with ThreadPoolExecutor(len(names)) as threads:
-        return list(threads.map(partial(_ask, engines), names))
+        states = threads.map(partial(_ask, engines), names)
+        return [state for state in states if not isinstance(state.error, EngineNotInstalled)]
+
+
+def troubles(settings: Settings, seconds: float) -> dict[str, str]:
+    """Name of an engine that does not work here → why; `local` is among them where none works."""
+    states = ask_engines(settings, seconds)
+    found = {state.name: state.said for state in states if state.error}
+    return found | ({LOCAL: "no speech engine works here"} if len(found) == len(states) else {})
 
 
 def engine_parts(states: Sequence[EngineState]) -> list[Part]:
     """The lines of `v2t health`: the engine that `local` means, and each that is passed over.
 
     Args:
-        states: of all engines, the fastest first.
+        states: see ask_engines.
 
     Raises:
         EngineNotInstalled: there is none.
     """
-    there = [state for state in states if state.is_there]
-    if not there:
+    if not states:
         raise EngineNotInstalled
-    well = next((state for state in there if not state.error), None)
+    well = next((state for state in states if not state.error), None)
     if well is None:
-        reasons = "; ".join(state.said for state in there)
+        reasons = "; ".join(state.said for state in states)
         return [broken("engine", ConfigurationError, f"none works here: {reasons}", _STEP, required=True)]
-    over = [state for state in there if state.error]
-    return [
-        fine("engine", well.name, required=True),
-        *(weak(f"engine {state.name}", f"is passed over: {state.said}", _STEP) for state in over),
-    ]
+    return [fine("engine", well.name, required=True), *(_passed_over(state) for state in states if state.error)]
+
+
+def _passed_over(state: EngineState) -> Part:
+    reason, _, step = state.said.partition("; ")
+    return weak(f"engine {state.name}", f"is passed over: {reason}", step or _STEP)
 
 
 def _ask(engines: Engines, name: str) -> EngineState:
