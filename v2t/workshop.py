@@ -19,7 +19,8 @@ from v2t.domain.jobs import LOCAL
 from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
-from v2t.providers.guarded import Guarded
+from v2t.providers.guard import OnCall, observe_no_call
+from v2t.providers.guarded import guarded
 from v2t.providers.table import REMOTE_PROVIDERS, load_class
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Workshop:
     def _open_remote(self, name: str) -> RemoteTranscriber:
         if name not in self._remotes:
             provider = wiring.open_provider(self._settings, name)
-            self._remotes[name] = Guarded(provider, self._breakers, BreakerPolicy())
+            self._remotes[name] = guarded(provider, self._breakers, BreakerPolicy(), _call_observer(self._settings))
         return self._remotes[name]
 
     def _open_engine(self, name: str) -> LocalEngine:
@@ -198,6 +199,15 @@ def _cluster_parts(settings: Settings) -> dict[str, Any]:
     from v2t.metrics import observe_attempt
 
     return {"host": settings.worker.machine, "observe": observe_attempt}
+
+
+def _call_observer(settings: Settings) -> OnCall:
+    """What counts calls of providers on other machines, which is done on a cluster only."""
+    if not settings.is_cluster:
+        return observe_no_call
+    from v2t.metrics import observe_call
+
+    return observe_call
 
 
 async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -96,7 +96,9 @@ def is_last_try(error: V2TError, tries: int = 0) -> bool:
         return False
     if tries and isinstance(error, ProviderResting):
         return True
-    most = tries if tries and isinstance(error, ProviderError) else ATTEMPTS
+    # who says when to come back answers in the end; one that never does is left alone, which is known by its breaker
+    comes_back = isinstance(error, ProviderBusy) and error.retry_after_seconds
+    most = tries if tries and isinstance(error, ProviderError) and not comes_back else ATTEMPTS
     return activity.info().attempt >= most
 
 

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from v2t.domain.breaker import Breaker, BreakerPolicy, begin_call, end_call, forget_call
+from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import (
-    CredentialsRefused,
-    EngineTimedOut,
-    ProviderBusy,
-    ProviderFailed,
-    ProviderResting,
-    ProviderUnreachable,
-    V2TError,
-)
 from v2t.domain.jobs import Chunk, TranscribeOptions
 from v2t.domain.ports import Breakers, EngineResult, OnProgress, RemoteTranscriber
+from v2t.providers.guard import Guard, HostAnswer, OnCall, observe_no_call
 
-_TELLING = (CredentialsRefused, EngineTimedOut, ProviderBusy, ProviderFailed, ProviderUnreachable)
-"""Failures that would meet the next call as well; others are of the audio, or of this machine."""
+
+@runtime_checkable
+class ChoosesHosts(Protocol):
+    """A provider that chooses between hosts, each of which may fail by itself."""
+
+    def guard_hosts(self, guard: Guard) -> None:
+        """Ask the guard about a host before each call to it, and tell it how that went."""
+        ...
+
+    async def survey(self, limit_seconds: float | None = None) -> Sequence[HostAnswer]:
+        """See which hosts can be reached now, each within the limit. Raises ConfigurationError."""
+        ...
+
+    def sum_up(self, answers: Sequence[HostAnswer]) -> str:
+        """What `check` says where the hosts answer so. Raises as that does."""
+        ...
+
+
+def guarded(
+    provider: RemoteTranscriber, breakers: Breakers, policy: BreakerPolicy, observe: OnCall = observe_no_call
+) -> RemoteTranscriber:
+    """The provider behind a breaker, or behind one for each of its hosts.
+
+    Args:
+        provider: whom to ask.
+        breakers: what is known of failures, by everybody who asks.
+        policy: when it is left alone.
+        observe: told of each call.
+    """
+    if isinstance(provider, ChoosesHosts):
+        provider.guard_hosts(Guard(provider.name, breakers, policy, observe=observe))
+        return provider
+    return Guarded(provider, breakers, policy, observe=observe)
 
 
 class Guarded:
@@ -33,6 +56,7 @@ class Guarded:
         breakers: what is known of its failures, by everybody who asks it.
         policy: when it is left alone.
         clock: Unix time.
+        observe: told of each call.
     """
 
     def __init__(
@@ -41,11 +65,10 @@ class Guarded:
         breakers: Breakers,
         policy: BreakerPolicy,
         clock: Callable[[], float] = time.time,
+        observe: OnCall = observe_no_call,
     ) -> None:
         self._provider = provider
-        self._breakers = breakers
-        self._policy = policy
-        self._clock = clock
+        self._guard = Guard(provider.name, breakers, policy, clock, observe)
 
     @property
     def name(self) -> str:
@@ -68,30 +91,12 @@ class Guarded:
     async def transcribe(
         self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress
     ) -> EngineResult:
-        """See Transcriber. Raises ProviderResting besides."""
-        await self._begin()
+        """See Transcriber. Raises ProviderResting besides; waits while the provider asks to be left in peace."""
+        await self._guard.begin()
         try:
             result = await self._provider.transcribe(audio, chunk, options, on_progress)
-        except _TELLING as error:
-            await self._end(error.message)
+        except BaseException as error:
+            await self._guard.end(error=error)
             raise
-        except (V2TError, asyncio.CancelledError):
-            await asyncio.shield(self._change(lambda breaker: (forget_call(breaker), True)))
-            raise
-        await self._end("")
+        await self._guard.end()
         return result
-
-    async def _begin(self) -> None:
-        if await self._change(lambda breaker: begin_call(breaker, self._clock(), self._policy)):
-            return
-        breaker = await asyncio.to_thread(self._breakers.read, self.name)
-        seconds = breaker.wait_seconds(self._clock())
-        raise ProviderResting(
-            f"{self.name} is left alone for {seconds:.0f} s, as it kept failing: {breaker.reason}", seconds
-        )
-
-    async def _end(self, failure: str) -> None:
-        await self._change(lambda breaker: (end_call(breaker, failure, self._clock(), self._policy), True))
-
-    async def _change(self, change: Callable[[Breaker], tuple[Breaker, bool]]) -> bool:
-        return await asyncio.to_thread(self._breakers.change, self.name, change)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import fabric
 import paramiko
 
-from v2t.domain.errors import ProviderBusy, ProviderUnreachable, V2TError
+from v2t.domain.errors import ProviderBusy, ProviderResting, ProviderUnreachable, V2TError
+from v2t.providers.guard import Guard, HostAnswer
 from v2t.providers.ssh_diagnosis import too_many_sessions
 from v2t.providers.ssh_login import Host, close_connection
 
@@ -69,6 +70,12 @@ class Connections:
         self._limit = limit
         self._threads = threads
         self._room = asyncio.Event()
+        self._guard: Guard | None = None
+
+    def guard_hosts(self, guard: Guard) -> None:
+        """See ChoosesHosts."""
+        self._guard = guard
+        guard.watch_hosts([str(place.host) for place in self._places])
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[Opened]:
@@ -81,7 +88,7 @@ class Connections:
         while len(refusals) < len(self._places):
             place = await self._choose(refusals)
             try:
-                opened = await self._open_channel(place)
+                opened = await self._open_guarded(place)
             except V2TError as error:
                 self._leave(place)
                 refusals[place.host] = error
@@ -90,27 +97,31 @@ class Connections:
                 self._leave(place)
                 raise
             try:
-                yield opened
+                async with self._told(place):
+                    yield opened
             finally:
                 self._end(opened, place)
             return
         raise refused_by_all(list(refusals.values()))
 
-    async def survey(self) -> dict[Host, V2TError | None]:
-        """See which hosts can be reached now: host → why not."""
+    async def survey(self, limit_seconds: float | None = None) -> list[HostAnswer]:
+        """See which hosts can be reached now, each within the limit."""
+        return list(await asyncio.gather(*(self._look(place, limit_seconds) for place in self._places)))
 
-        async def reach(place: Place) -> V2TError | None:
-            try:
+    async def _look(self, place: Place, limit_seconds: float | None) -> HostAnswer:
+        started = time.monotonic()
+        failure: V2TError | None = None
+        try:
+            async with asyncio.timeout(limit_seconds):
                 opened = await self._open_channel(place)
-            except ProviderBusy:
-                return None  # it works
-            except V2TError as error:
-                return error
             self._threads.submit(opened.channel.close)
-            return None
-
-        answers = await asyncio.gather(*(reach(place) for place in self._places))
-        return {place.host: answer for place, answer in zip(self._places, answers, strict=True)}
+        except TimeoutError:
+            failure = ProviderUnreachable(f"{place.host} does not answer within {limit_seconds:g} s")
+        except ProviderBusy:
+            pass  # it works
+        except V2TError as error:
+            failure = error
+        return HostAnswer(str(place.host), failure, time.monotonic() - started)
 
     def drop(self, connection: fabric.Connection) -> None:
         """Close a connection that does not answer any more; whatever else uses it ends too."""
@@ -148,6 +159,30 @@ class Connections:
     def _leave(self, place: Place) -> None:
         place.in_use -= 1
         self._room.set()
+
+    async def _open_guarded(self, place: Place) -> Opened:
+        """As below, on a host that is not left alone."""
+        if not self._guard:
+            return await self._open_channel(place)
+        await self._guard.begin(str(place.host))
+        try:
+            return await self._open_channel(place)
+        except BaseException as error:
+            await self._guard.end(str(place.host), error)
+            raise
+
+    @asynccontextmanager
+    async def _told(self, place: Place) -> AsyncIterator[None]:
+        """The guard is told how the body goes."""
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if self._guard:
+                await self._guard.end(str(place.host), failure)
 
     async def _open_channel(self, place: Place) -> Opened:
         """A channel on the kept connection; where that turns out to be dead, on a new one."""
@@ -196,8 +231,12 @@ def _failed(done: Future[Any]) -> bool:
 
 
 def refused_by_all(errors: Sequence[V2TError]) -> V2TError:
-    """One error for all hosts, which is final only where every one is."""
+    """One error for all hosts, which is final only where that of every one is that was asked."""
     if len(errors) == 1:
         return errors[0]
-    chosen = next((error for error in errors if error.retryable), errors[0])
-    return type(chosen)("no host of ssh_whisper can be used: " + "; ".join(error.message for error in errors))
+    told = "no host of ssh_whisper can be used: " + "; ".join(error.message for error in errors)
+    resting = [error for error in errors if isinstance(error, ProviderResting)]
+    if len(resting) == len(errors):
+        return ProviderResting(told, min(error.retry_after_seconds for error in resting))
+    others = [error for error in errors if not isinstance(error, ProviderResting)]
+    return type(next((error for error in others if error.retryable), others[0]))(told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
+from v2t.providers.guard import Guard, HostAnswer
 from v2t.providers.heard import make_result
 from v2t.providers.ssh_connections import Connections, Opened, refused_by_all
 from v2t.providers.ssh_examination import examine_host
@@ -55,6 +56,10 @@ class SshWhisper:
             threads=self._threads,
         )
 
+    def guard_hosts(self, guard: Guard) -> None:
+        """See ChoosesHosts."""
+        self._connections.guard_hosts(guard)
+
     @property
     def capabilities(self) -> Capabilities:
         """See RemoteTranscriber.capabilities."""
@@ -85,9 +90,16 @@ class SshWhisper:
 
     async def check(self) -> str:
         """See RemoteTranscriber.check."""
+        return self.sum_up(await self.survey())
+
+    async def survey(self, limit_seconds: float | None = None) -> Sequence[HostAnswer]:
+        """See ChoosesHosts."""
         self._check_hosts()
-        answers = await self._connections.survey()
-        refusals = [error for error in answers.values() if error]
+        return await self._connections.survey(limit_seconds)
+
+    def sum_up(self, answers: Sequence[HostAnswer]) -> str:
+        """See ChoosesHosts."""
+        refusals = [answer.error for answer in answers if answer.error]
         if len(refusals) == len(answers):
             raise refused_by_all(refusals)
         well = len(answers) - len(refusals)

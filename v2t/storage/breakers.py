@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from v2t.domain.breaker import Breaker
+from v2t.domain.breaker import Breaker, from_document
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -64,7 +64,6 @@ def _change(redis: Any, key: str, change: Change) -> tuple[Breaker, bool]:
 def _unpack(data: object) -> Breaker | None:
     """None where there is none, or one of another version."""
     try:
-        facts = json.loads(data)  # type: ignore[arg-type]  # what is no text is no breaker
-        return Breaker(**facts | {"outcomes": tuple(facts["outcomes"])})
+        return from_document(json.loads(data))  # type: ignore[arg-type]  # what is no text is no breaker
     except (TypeError, ValueError, KeyError):
         return None

@@ -3,7 +3,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2t.domain.breaker import Breaker, BreakerPolicy, begin_call, end_call, forget_call
+from v2t.domain.breaker import (
+    Breaker,
+    BreakerPolicy,
+    begin_call,
+    busy_call,
+    end_call,
+    forget_call,
+    from_document,
+    summarize,
+    take_turn,
+)
 
 POLICY = BreakerPolicy()
 NOW = 1000.0
@@ -82,3 +92,54 @@ def test_it_never_refuses_for_ever(calls: list[tuple[bool, float]]) -> None:
         assert breaker.wait_seconds(now) <= POLICY.longest_pause_seconds
         assert len(breaker.outcomes) <= POLICY.calls
     assert allowed(breaker, now + POLICY.longest_pause_seconds)
+
+
+def busy(breaker: Breaker, now: float, seconds: float = 10.0) -> Breaker:
+    return busy_call(breaker, "slow down", seconds, now, POLICY)
+
+
+def turns(breaker: Breaker, now: float, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        breaker, wait = take_turn(breaker, now, POLICY)
+        found.append(round(wait, 3))
+    return found
+
+
+def test_while_it_is_busy_all_wait_and_then_go_out_one_after_the_other() -> None:
+    told = busy(Breaker(), NOW)
+    assert turns(told, NOW + 4, 3) == [6.0, 6.2, 6.4]
+    assert turns(told, NOW + 11, 3) == [0.0, 0.2, 0.4]
+    assert turns(told, NOW + 10 + POLICY.turns_seconds, 3) == [0.0, 0.0, 0.0]
+    assert turns(Breaker(), NOW, 2) == [0.0, 0.0]
+
+
+def test_those_that_are_told_at_the_same_time_to_come_back_count_as_one_failure() -> None:
+    told = Breaker()
+    for _ in range(16):
+        told = busy(told, NOW)
+    assert (told.outcomes, told.state(NOW)) == ((False,), "closed")
+    assert told.busy_until == NOW + 10
+
+
+def test_a_provider_that_is_always_busy_opens() -> None:
+    told, now = Breaker(), NOW
+    for _ in range(5):
+        told, now = busy(told, now), now + 10
+    assert told.state(now - 10) == "open"
+
+
+def test_no_rest_is_longer_than_the_longest() -> None:
+    assert busy(Breaker(), NOW, 86_400).busy_until == NOW + POLICY.longest_busy_seconds
+
+
+def test_a_provider_with_hosts_is_open_while_all_of_them_are() -> None:
+    other = after(*["no route"] * 5, now=NOW - 10)
+    whole = summarize([OPEN, other])
+    assert (whole.open_until, whole.reason, whole.outcomes) == (other.open_until, "no route", ())
+    assert summarize([OPEN, Breaker((False,))]) == summarize([]) == Breaker()
+
+
+def test_what_other_versions_know_besides_is_left_out() -> None:
+    known = from_document({"outcomes": [True, False], "openings": 2, "colour": "red"})
+    assert known == Breaker((True, False), openings=2)

@@ -9,7 +9,7 @@ from support.processes import until
 
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import ProviderRejected, ProviderResting, ProviderUnreachable, V2TError
+from v2t.domain.errors import ProviderBusy, ProviderRejected, ProviderResting, ProviderUnreachable, V2TError
 from v2t.domain.jobs import Chunk, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.providers.guarded import Guarded
@@ -116,3 +116,42 @@ async def test_a_probe_that_is_cancelled_lets_another_one_find_out() -> None:
         await probe
     bench.provider.hang, bench.provider.error = False, None
     assert await bench.call() == HEARD
+
+
+async def test_while_it_asks_to_be_left_in_peace_nobody_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, slept = Bench(), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 3))
+        bench.now += seconds
+
+    monkeypatch.setattr("v2t.providers.guard.asyncio.sleep", sleep)
+    await bench.fail(1, ProviderBusy("slow down", 7.0))
+    bench.provider.error = None
+    assert await bench.call() == HEARD
+    assert slept == [7.0]
+    assert await bench.call() == HEARD, "and goes out a turn later"
+    assert slept == [7.0, 0.2]
+    bench.now += 5
+    assert await bench.call() == HEARD
+    assert slept == [7.0, 0.2]
+
+
+async def test_each_call_is_told_with_what_became_of_the_breaker() -> None:
+    bench, told = Bench(), []
+    bench.guarded = Guarded(
+        bench.provider,
+        bench.breakers,
+        BreakerPolicy(),
+        lambda: bench.now,
+        lambda provider, host, outcome, before, after: told.append(
+            (provider, host, outcome, before.openings, after.openings)
+        ),
+    )
+    await bench.call()
+    await bench.fail(4, DOWN())
+    with pytest.raises(ProviderResting):
+        await bench.call()
+    failure = ("distant", "", "ProviderUnreachable")
+    assert told[0] == ("distant", "", "ok", 0, 0)
+    assert told[-2:] == [(*failure, 0, 1), ("distant", "", "resting", 1, 1)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -12,9 +14,19 @@ import fabric
 import pytest
 from support.ssh_server import SshServer, serve_ssh, settings_for
 
-from v2t.domain.errors import ConfigurationError, ProviderBusy, ProviderUnreachable, V2TError
+from v2t.domain.breaker import BreakerPolicy
+from v2t.domain.errors import (
+    ConfigurationError,
+    ProviderBusy,
+    ProviderFailed,
+    ProviderResting,
+    ProviderUnreachable,
+    V2TError,
+)
+from v2t.providers.guard import Guard
 from v2t.providers.ssh_connections import Connections
 from v2t.providers.ssh_login import Host, find_host, open_connection
+from v2t.storage.breakers import SharedBreakers
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +129,8 @@ async def test_a_host_that_failed_is_left_alone_while_another_works(site: Site) 
     assert site.opened.count(bad) == 1
 
     del site.broken[bad]
-    assert await site.connections.survey() == {bad: None, good: None}
+    answers = await site.connections.survey()
+    assert [(answer.host, answer.error) for answer in answers] == [(str(bad), None), (str(good), None)]
     assert await site.used() == bad
 
 
@@ -164,3 +177,57 @@ async def test_a_host_that_opens_no_more_sessions_is_busy(
         while not used:  # the host takes a moment to let go of what was closed
             with suppress(ProviderBusy):
                 used.append(await sites[-1].used())
+
+
+def guard_of(site: Site) -> tuple[Guard, SharedBreakers]:
+    breakers = SharedBreakers()
+    guard = Guard("ssh_whisper", breakers, BreakerPolicy())
+    site.connections.guard_hosts(guard)
+    return guard, breakers
+
+
+async def down(guard: Guard, host: Host) -> None:
+    """As other workers may have seen it."""
+    for _ in range(5):
+        await guard.end(str(host), ProviderUnreachable("no route"))
+
+
+async def test_a_host_that_others_saw_fail_is_left_alone_while_the_rest_is_asked(site: Site) -> None:
+    guard, breakers = guard_of(site)
+    bad, good = site.hosts
+    await down(guard, bad)
+    assert [await site.used() for _ in range(3)] == [good] * 3
+    assert site.opened == [good]
+    assert breakers.read("ssh_whisper").state(time.time()) == "closed"
+    await down(guard, good)
+    with pytest.raises(ProviderResting, match="no host of ssh_whisper can be used") as caught:
+        await site.used()
+    assert 25 < caught.value.retry_after_seconds <= 30
+    assert breakers.read("ssh_whisper").state(time.time()) == "open", "which is what plans look at"
+
+
+async def test_work_that_fails_on_a_host_counts_for_that_host_alone(site: Site) -> None:
+    _, breakers = guard_of(site)
+
+    async def fail() -> Host:
+        async with site.connections.channel() as opened:
+            raise ProviderFailed(str(opened.host))
+
+    with pytest.raises(ProviderFailed) as caught:
+        await fail()
+    outcomes = {str(host): breakers.read(f"ssh_whisper@{host}").outcomes for host in site.hosts}
+    assert outcomes[caught.value.message] == (False,)
+    assert sorted(outcomes.values()) == [(), (False,)]
+
+
+async def test_a_host_that_is_silent_does_not_hide_the_others(site: Site) -> None:
+    bad, good = site.hosts
+    ended = threading.Event()
+    open_it = site.connections._open_connection
+    site.connections._open_connection = lambda host: ended.wait(10) and None if host == bad else open_it(host)
+    try:
+        answers = {answer.host: answer.error for answer in await site.connections.survey(1.0)}
+    finally:
+        ended.set()
+    assert answers[str(good)] is None
+    assert "does not answer within 1 s" in str(answers[str(bad)])
