@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, V2TError
+from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, ProviderResting, V2TError
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobState, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, JobFilter, ObjectFacts, OnBytes, OnProgress
-from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
+from v2t.domain.records import CallsLine, CostLine, JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 
@@ -155,6 +155,16 @@ class MemoryJobRecords:
             )
             for key, group in sorted(groups.items())
         ]
+
+    def calls(self, since: float) -> Sequence[CallsLine]:
+        """How tries went that began at a Unix time or later, by provider."""
+        with self._lock:
+            tries = [each for some in self._attempts.values() for each in some.values() if each.started_at >= since]
+        groups: dict[str, list[bool]] = {}
+        for each in tries:
+            if each.error_code != ProviderResting.__name__:
+                groups.setdefault(each.provider, []).append(not each.error_code)
+        return [CallsLine(provider, len(went), sum(went)) for provider, went in sorted(groups.items())]
 
     def _key(self, attempt: ProviderAttempt, by: str) -> str:
         if by == "user":

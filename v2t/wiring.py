@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import AUTO, TranscribeOptions
 from v2t.domain.ports import JobFilter, ObjectStore, RemoteTranscriber
-from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
+from v2t.domain.records import CallsLine, CostLine, JobRecord, ProviderAttempt
 
 if TYPE_CHECKING:
     from v2t.client import Client
@@ -247,6 +247,10 @@ class LazyJobRecords:
     def costs(self, by: str, since: float = 0.0, until: float = math.inf) -> Sequence[CostLine]:
         """As JobRecords."""
         return self.open().costs(by, since, until)
+
+    def calls(self, since: float) -> Sequence[CallsLine]:
+        """As JobRecords."""
+        return self.open().calls(since)
 
     def get(self, job_id: str) -> JobRecord | None:
         """As JobRecords."""

@@ -99,6 +99,23 @@ def test_costs_are_summed_by_provider_user_and_month(records: JobRecords) -> Non
     assert [line.key for line in records.costs("month", until=later)] == ["2027-01"]
 
 
+def test_calls_are_counted_by_provider_and_those_that_were_not_made_are_left_out(records: JobRecords) -> None:
+    asked = replace(ATTEMPT, provider="openai")
+    for attempt in (
+        replace(asked, started_at=ATTEMPT.started_at - 1),
+        asked,
+        replace(asked, chunk_index=1),
+        replace(asked, chunk_index=2, error_code="ProviderFailed"),
+        replace(asked, chunk_index=3, error_code="ProviderResting"),
+        replace(ATTEMPT, error_code="EngineCrashed"),
+    ):
+        records.save_attempt(attempt)
+    since_then = records.calls(ATTEMPT.started_at)
+    assert [dataclasses.astuple(line) for line in since_then] == [("openai", 3, 2), ("whisper_cpp", 1, 0)]
+    assert [str(line) for line in since_then] == ["67 % of 3", "0 % of 1"]
+    assert records.calls(ATTEMPT.started_at + 1) == []
+
+
 def test_an_unknown_job_has_no_record(records: JobRecords) -> None:
     assert records.get("t-abc") is None
     assert list(records.find(JobFilter())) == []

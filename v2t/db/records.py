@@ -22,7 +22,7 @@ from v2t.db.failures import TABLE_BUSY_OR_FOREIGN, sqlstate
 from v2t.db.migrations import HEAD, upgrade
 from v2t.domain.errors import DISK_FULL, StorageFull, StorageUnwritable, V2TError
 from v2t.domain.ports import JobFilter
-from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
+from v2t.domain.records import CallsLine, CostLine, JobRecord, ProviderAttempt
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +101,15 @@ class SqlJobRecords:
         """What successful tries came to, by provider, user or month (UTC), in that order. Raises StorageError."""
         query = statements.costs(self._primary.dialect, by, since, until)
         return self._read(lambda connection: [CostLine(**row) for row in connection.execute(query).mappings()])
+
+    def calls(self, since: float) -> Sequence[CallsLine]:
+        """How tries went that began at a Unix time or later, by provider; those it was left alone for do not count.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        query = statements.calls(since)
+        return self._read(lambda connection: [CallsLine(**row) for row in connection.execute(query).mappings()])
 
     def get(self, job_id: str) -> JobRecord | None:
         """One record as it stands now, or None. Raises StorageError."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Delete, Insert, RowMapping, Select, Table, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Delete, Insert, RowMapping, Select, Table, and_, case, delete, func, or_, select
 
 from v2t.db.schema import PROVIDER_ATTEMPTS, TRANSCRIPTIONS
+from v2t.domain.errors import ProviderResting
 from v2t.domain.jobs import JobState
 from v2t.domain.ports import JobFilter
 from v2t.domain.records import JobRecord, ProviderAttempt
@@ -88,6 +89,21 @@ def costs(dialect: str, by: str, since: float, until: float) -> Select[Any]:
         .order_by(key)
     )
     return query if until == math.inf else query.where(tries.started_at < until)
+
+
+def calls(since: float) -> Select[Any]:
+    """Tries begun since a Unix time, and how many went well, by provider, in the order of that."""
+    tries = PROVIDER_ATTEMPTS.c
+    return (
+        select(
+            tries.provider,
+            func.count().label("calls"),
+            func.sum(case((tries.error_code == "", 1), else_=0)).label("succeeded"),
+        )
+        .where(tries.started_at >= since, tries.error_code != ProviderResting.__name__)
+        .group_by(tries.provider)
+        .order_by(tries.provider)
+    )
 
 
 def record_of(job_id: str) -> Select[Any]:

@@ -21,7 +21,7 @@ from v2t.domain.jobs import (
     TranscribeRequest,
     TranscribeResult,
 )
-from v2t.domain.records import CostLine, JobRecord, ProviderAttempt
+from v2t.domain.records import CallsLine, CostLine, JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
 
 OnProgress = Callable[[float], None]
@@ -248,6 +248,10 @@ class JobRecords(Protocol):
 
         A try whose job is forgotten belongs to the user "".
         """
+        ...
+
+    def calls(self, since: float) -> Sequence[CallsLine]:
+        """How tries went that began at a Unix time or later, by provider; those it was left alone for do not count."""
         ...
 
     def get(self, job_id: str) -> JobRecord | None:

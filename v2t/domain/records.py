@@ -51,6 +51,18 @@ class ProviderAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsLine:
+    """How often a provider was asked, and how often that went well."""
+
+    provider: str
+    calls: int
+    succeeded: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.succeeded / self.calls:.0f} % of {self.calls}" if self.calls else "-"
+
+
+@dataclass(frozen=True, slots=True)
 class CostLine:
     """What a provider, a user or a month came to."""
 
