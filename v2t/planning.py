@@ -26,6 +26,8 @@ Kinds = Callable[[], Awaitable[frozenset[str]]]
 _NEEDED = ("api_key", "url", "hosts")
 """What makes a provider on another machine usable: the first of these that its section has."""
 
+_ONLY_TRANSCRIBING = ("elevenlabs",)
+
 _KINDS_SECONDS = 30.0
 """How long the kinds of workers are taken for known."""
 
@@ -133,7 +135,7 @@ class Planner:
             return choice
         model = choice.model or _section_value(self._settings, choice.provider, "model", "")
         workers = choice.workers or ("remote" if "remote" in kinds else "")
-        return replace(choice, model=model, workers=workers)
+        return replace(choice, model=model, workers=workers, own_queue=choice.provider in self._remote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,9 @@ def standings(settings: Settings) -> dict[str, Standing]:
     found |= {name: Standing("" if there else "it is not installed") for name, there in installed.items()}
     return found | {
         name: Standing(
-            _lacking(settings, name), dollars_per_minute=_section_value(settings, name, "dollars_per_minute", 0.0)
+            _lacking(settings, name),
+            translates=name not in _ONLY_TRANSCRIBING,
+            dollars_per_minute=_section_value(settings, name, "dollars_per_minute", 0.0),
         )
         for name in REMOTE_PROVIDERS
     }

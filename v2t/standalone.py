@@ -210,7 +210,7 @@ async def _owned(
         await asyncio.to_thread(importlib.import_module, "v2t.worker.runtime")
         client = await _connect(service, f"{LOOPBACK}:{port}", settings.standalone.namespace)
         service.keep_running()
-        await stack.enter_async_context(_worker(client, workshop, store, records))
+        await stack.enter_async_context(_worker(settings, client, workshop, store, records))
         stack.callback((folder / "cluster.json").unlink, missing_ok=True)
         ui_address = f"http://{LOOPBACK}:{ui_port}" if ui_port else ""
         _announce(folder, Running(f"{LOOPBACK}:{port}", os.getpid(), keep, ui_address))
@@ -228,15 +228,17 @@ def _open_workshop(settings: Settings, store: ObjectStore, records: JobRecords) 
 
 
 def _worker(
-    client: Client, workshop: Workshop | None, store: ObjectStore, records: JobRecords
+    settings: Settings, client: Client, workshop: Workshop | None, store: ObjectStore, records: JobRecords
 ) -> AbstractAsyncContextManager[None]:
-    from v2t.worker.runtime import answering_worker, running_workers
+    from v2t.worker.asked import asked_providers
+    from v2t.worker.runtime import Role, answering_worker, running_workers
     from v2t.worker.steps import gather_steps
 
     if workshop is None:
         return answering_worker(client)
     steps = gather_steps(client, store, records, workshop.scratch)
-    return running_workers(client, workshop.activities, workshop.slots, more=steps)
+    role = Role(asked=asked_providers(settings))
+    return running_workers(client, workshop.activities, workshop.slots, role=role, more=steps)
 
 
 async def _expire_audio(settings: Settings, client: Client, store: DirectoryObjectStore) -> None:

@@ -9,13 +9,16 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 
+from v2t.activities.queues import QueueActivities
 from v2t.activities.transcription import TranscriptionActivities, choose_as_requested
 from v2t.client import Client
+from v2t.client.queues import is_polled
 from v2t.development_server import server_command, server_environment
 from v2t.domain.errors import ClusterUnreachable, V2TError
 from v2t.domain.jobs import AudioRef, Chunk, TranscribeOptions, TranscribeRequest, TranscribeResult, transcript_key
@@ -24,7 +27,8 @@ from v2t.domain.transcript import Segment, Transcript, Word, from_document
 from v2t.process.ports import free_port
 from v2t.process.service import Service
 from v2t.testing import FakeAudioTools, MemoryJobRecords, MemoryObjectStore
-from v2t.worker.runtime import Role, running_workers
+from v2t.worker.runtime import Asked, Role, running_workers
+from v2t.worker.steps import Steps
 
 NAMESPACE = "v2t"
 
@@ -114,7 +118,7 @@ class FakeCluster:
     store: MemoryObjectStore = field(default_factory=MemoryObjectStore)
     records: MemoryJobRecords = field(default_factory=MemoryJobRecords)
     size_bytes: int = 4  # of the recordings that are submitted
-    others: Mapping[str, ScriptedTranscriber] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
     """Provider → who answers for it; the transcriber for all others."""
     choose: ChooseProviders = choose_as_requested
 
@@ -158,7 +162,13 @@ async def fake_cluster(
 
 @asynccontextmanager
 async def running_worker(
-    cluster: FakeCluster, audio_tools: AudioTools, *, slots: int = 4, host: str = "", polls_host: bool = True
+    cluster: FakeCluster,
+    audio_tools: AudioTools,
+    *,
+    slots: int = 4,
+    host: str = "",
+    polls_host: bool = True,
+    asked: tuple[Asked, ...] = (),
 ) -> AsyncIterator[None]:
     if isinstance(audio_tools, FakeAudioTools):
         cluster.size_bytes = round(audio_tools.duration_seconds * _BYTES_A_SECOND)
@@ -172,6 +182,7 @@ async def running_worker(
             host=host,
             choose=cluster.choose,
         )
-        role = Role(host=host if polls_host else "")
-        async with running_workers(cluster.client, activities, slots, role=role):
+        role = Role(host=host if polls_host else "", asked=asked)
+        more = Steps((), (QueueActivities(partial(is_polled, cluster.client.temporal)).is_served,))
+        async with running_workers(cluster.client, activities, slots, role=role, more=more):
             yield

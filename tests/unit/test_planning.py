@@ -73,7 +73,9 @@ async def test_without_the_four_the_chain_alone_decides(write: Write) -> None:
 
 async def test_a_provider_that_is_named_is_the_only_one_with_the_model_that_was_asked_for(write: Write) -> None:
     planner = Planner(write('[openai]\napi_key = "key"\n'), no_kinds, SharedBreakers())
-    assert await planner.choose(request("openai", "gpt-4o-transcribe"), 0) == (Choice("openai", "gpt-4o-transcribe"),)
+    assert await planner.choose(request("openai", "gpt-4o-transcribe"), 0) == (
+        Choice("openai", "gpt-4o-transcribe", own_queue=True),
+    )
     assert await planner.choose(request("local"), 0) == ()
     assert [choice.provider for choice in await planner.choose(request(AUTO), 0)] == ["local", "openai"]
 
@@ -182,3 +184,11 @@ def test_what_each_provider_lacks_is_told(write: Write) -> None:
     assert lacks["custom_http"] == "custom_http.url is not set"
     assert lacks["ssh_whisper"] == "ssh_whisper.hosts is not set"
     assert remote_providers(settings) == ["whisper_server"]
+
+
+async def test_a_provider_that_is_set_up_has_a_queue_of_its_own_and_one_that_is_merely_named_has_none(
+    write: Write,
+) -> None:
+    planner = Planner(write('[openai]\napi_key = "key"\n'), no_kinds, SharedBreakers())
+    assert [choice.own_queue for choice in await planner.choose(request(AUTO), 0)] == [False, True]
+    assert [choice.own_queue for choice in await planner.choose(request("elevenlabs"), 0)] == [False]

@@ -115,7 +115,8 @@ class TranscriptionActivities:
     async def transcribe_small(self, request: SmallRequest) -> Cut:
         """Cut a small file's first window; where that is all of it, in a single chunk, finish the job as well.
 
-        Where the provider to ask first computes elsewhere, or has failed and there is another one, that is left to do.
+        Where the provider to ask first has workers or a queue of its own, or has failed and there is another one, that
+        is left to do.
         """
         job = request.request
         async with step() as report:
@@ -125,7 +126,7 @@ class TranscriptionActivities:
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 cut = await self._cut(CutRequest(job.audio, job.job_id), Path(folder), lambda _seconds: None)
                 cut = await self._with_plan(cut, job, Path(folder))
-                if cut.finished and len(cut.chunks) == 1 and not (cut.plan and cut.plan[0].workers):
+                if cut.finished and len(cut.chunks) == 1 and _is_here(cut):
                     cut = await self._finish_small(request, cut, report, Path(folder))
                 if not cut.stored:
                     await self._put_chunks(cut, Path(folder))
@@ -289,6 +290,11 @@ class TranscriptionActivities:
         for key in self._store.list_keys(f"{request.request.job_id}/chunks/"):
             if key.endswith(".wav"):  # the results beside them stay: a retry goes on from there
                 self._store.delete(key)
+
+
+def _is_here(cut: Cut) -> bool:
+    """Whether whoever cut a file may ask the first provider of its plan at once."""
+    return not cut.plan or not (cut.plan[0].workers or cut.plan[0].own_queue)
 
 
 def _record(request: TranscribeRequest, state: JobState, started_at: float, finished_at: float) -> JobRecord:

@@ -92,9 +92,11 @@ async def _serve(
 async def _scaler(settings: Settings, limits: Limits, workers: Instances, *, dry_run: bool) -> Scaler:
     from v2t import wiring
     from v2t.cluster.scaler import Scaler, observe_queue
+    from v2t.planning import remote_providers
 
     client = await wiring.connect_client(settings)
-    return Scaler(lambda: observe_queue(client, settings.worker.kind), workers, limits, say, dry_run=dry_run)
+    asked = {name: getattr(getattr(settings, name), "requests_per_minute", 0.0) for name in remote_providers(settings)}
+    return Scaler(lambda: observe_queue(client, settings.worker.kind, asked), workers, limits, say, dry_run=dry_run)
 
 
 def _units(settings: Settings, limits: Limits) -> Instances:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from v2t.client.connection import as_v2t_error
 from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE
 
 QUEUES = (QUEUE, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE)
-"""All that a cluster shares; each machine has one of its own besides."""
+"""All that a cluster shares; each machine has one of its own besides, and each provider on another machine two."""
 
 _FRESH_SECONDS = 60.0
 """A poller that was not seen for longer has gone."""
@@ -53,6 +54,12 @@ async def queue_facts(temporal: TemporalClient, names: Sequence[str] = QUEUES) -
         return list(await asyncio.gather(*(_describe(temporal, name) for name in names)))
     except RPCError as error:
         raise as_v2t_error(error) from error
+
+
+async def is_polled(temporal: TemporalClient, name: str) -> bool:
+    """Whether workers ask a queue for work. Raises ClusterUnreachable."""
+    (queue,) = await queue_facts(temporal, (name,))
+    return bool(queue.fresh_pollers(time.time()))
 
 
 async def _describe(temporal: TemporalClient, name: str) -> QueueFacts:

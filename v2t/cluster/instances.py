@@ -157,7 +157,7 @@ async def _describe(name: str, process: _Process) -> Instance:
 
 
 async def ask_slots(port: int) -> tuple[int, int]:
-    """Engine slots of a worker of this host, all and used; none while it does not answer."""
+    """Slots of a worker of this host for what its kind is for, all and used; none while it does not answer."""
     return await asyncio.to_thread(_ask_slots, port)
 
 
@@ -167,7 +167,9 @@ def _ask_slots(port: int) -> tuple[int, int]:
         suppress(OSError, ValueError, KeyError, TypeError),
         opener.open(f"http://{LOOPBACK}:{port}/health", timeout=_ASK_SECONDS) as answer,
     ):
-        slots = json.load(answer)["slots"]["engine"]
+        facts = json.load(answer)
+        asks = facts["kind"] == "remote" and "provider" in facts["slots"]
+        slots = facts["slots"]["provider" if asks else "engine"]
         return int(slots["total"]), int(slots["used"])
     return 0, 0
 

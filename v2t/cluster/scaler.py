@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from v2t.client import Client
-from v2t.client.queues import queue_facts
+from v2t.client.queues import QueueFacts, queue_facts
 from v2t.cluster.instances import Instance, Instances
 from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ConnectionFailed
-from v2t.workflows.policies import KIND_QUEUES
+from v2t.workflows.policies import KIND_QUEUES, provider_queue
+
+_CALL_SECONDS = 10.0
+"""About what a call of a provider takes twice: more than is let through in this time waits for no worker."""
 
 Observe = Callable[[], Awaitable[Load]]
 
@@ -126,9 +130,24 @@ class Scaler:
             self._announce(line)
 
 
-async def observe_queue(client: Client, kind: str) -> Load:
-    """What waits for workers of a kind. Raises ClusterUnreachable."""
-    name = KIND_QUEUES[kind]
-    (queue,) = await queue_facts(client.temporal, (name,))
-    hosts = {one.identity.partition(":")[0] for one in queue.fresh_pollers(time.time())}
-    return Load(queue.backlog, queue.oldest_seconds, max(1, len(hosts)))
+async def observe_queue(client: Client, kind: str, providers: Mapping[str, float] = MappingProxyType({})) -> Load:
+    """What waits for workers of a kind. Raises ClusterUnreachable.
+
+    Args:
+        client: the cluster.
+        kind: of the workers.
+        providers: those on other machines that workers ask, and how many requests each takes in a minute; 0: no limit.
+    """
+    asked = {provider_queue(name, kind): limit for name, limit in providers.items()} if kind == "remote" else {}
+    queues = await queue_facts(client.temporal, (KIND_QUEUES[kind], *asked))
+    hosts = {one.identity.partition(":")[0] for queue in queues for one in queue.fresh_pollers(time.time())}
+    loads = [_load_of(queue, asked.get(queue.name, 0.0)) for queue in queues]
+    backlog, oldest = sum(load.backlog for load in loads), max(load.oldest_seconds for load in loads)
+    return Load(backlog, oldest, max(1, len(hosts)))
+
+
+def _load_of(queue: QueueFacts, requests_per_minute: float) -> Load:
+    """What waits in a queue for workers, and not because its provider takes no more in a minute."""
+    if not requests_per_minute:
+        return Load(queue.backlog, queue.oldest_seconds)
+    return Load(min(queue.backlog, round(requests_per_minute * _CALL_SECONDS / 60)))

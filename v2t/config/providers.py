@@ -58,6 +58,9 @@ Headers = Annotated[dict[HeaderName, Secret], BeforeValidator(_from_json)]
 DottedPath = Annotated[str, Field(pattern=r"^([^.\s]+(\.[^.\s]+)*)?$")]
 
 
+_REQUESTS_PER_MINUTE = "Requests to it in a minute, of all workers of the cluster together; 0: no limit."
+
+
 class RemoteSettings(Section):
     """What every provider that speaks HTTP has."""
 
@@ -73,9 +76,30 @@ class RemoteSettings(Section):
     dollars_per_minute: float = Field(
         default=0.0, ge=0, description="Price of a minute of audio, in US dollars, for estimates.", examples=[0.006]
     )
+    requests_per_minute: float = Field(default=0.0, ge=0, description=_REQUESTS_PER_MINUTE, examples=[300.0])
+
+    def slots(self, usual: int) -> int:
+        """Requests of a worker to it at once, where `usual` is what other providers get."""
+        return usual
 
 
-class OpenAiSettings(RemoteSettings):
+class ServiceSettings(RemoteSettings):
+    """What a service has besides whose machines are its own affair."""
+
+    requests_at_once: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Requests of each worker to it at once; 0: as many as worker.remote_slots.",
+        examples=[8],
+    )
+
+    def slots(self, usual: int) -> int:
+        """See RemoteSettings.slots."""
+        return self.requests_at_once or usual
+
+
+class OpenAiSettings(ServiceSettings):
     """OpenAI's transcription, or a server that speaks its API."""
 
     base_url: Url = Field(
@@ -101,9 +125,10 @@ class OpenAiSettings(RemoteSettings):
     dollars_per_minute: float = Field(
         default=0.006, ge=0, description="Price of a minute of audio, in US dollars, for estimates.", examples=[0.003]
     )
+    requests_per_minute: float = Field(default=300.0, ge=0, description=_REQUESTS_PER_MINUTE, examples=[3000.0])
 
 
-class ElevenLabsSettings(RemoteSettings):
+class ElevenLabsSettings(ServiceSettings):
     """ElevenLabs' speech to text."""
 
     base_url: Url = Field(
@@ -122,6 +147,14 @@ class ElevenLabsSettings(RemoteSettings):
     dollars_per_minute: float = Field(
         default=0.0067, ge=0, description="Price of a minute of audio, in US dollars, for estimates.", examples=[0.0037]
     )
+    requests_per_minute: float = Field(default=120.0, ge=0, description=_REQUESTS_PER_MINUTE, examples=[600.0])
+    requests_at_once: int = Field(
+        default=8,
+        ge=0,
+        le=1000,
+        description="Requests of each worker to it at once; 0: as many as worker.remote_slots.",
+        examples=[30],
+    )
 
 
 class WhisperServerSettings(RemoteSettings):
@@ -136,8 +169,13 @@ class WhisperServerSettings(RemoteSettings):
         default=10.0, ge=0, description="How much longer for each second of audio, in seconds.", examples=[20.0]
     )
 
+    def slots(self, usual: int) -> int:
+        """See RemoteSettings.slots."""
+        del usual
+        return self.requests
 
-class CustomHttpSettings(RemoteSettings):
+
+class CustomHttpSettings(ServiceSettings):
     """Any other HTTP service that takes a file and answers with JSON.
 
     A path is keys and list positions with dots between, such as `results.0.text`.

@@ -140,6 +140,11 @@ class SshWhisperSettings(Section):
         default=0.0, ge=0, description="Price of a minute of audio, in US dollars, for estimates.", examples=[0.001]
     )
 
+    def slots(self, usual: int) -> int:
+        """See RemoteSettings.slots; what its hosts can take."""
+        del usual
+        return self.requests_per_host * max(1, len(self.hosts))
+
     @model_validator(mode="after")
     def _fits_together(self) -> SshWhisperSettings:
         missing = [name for name in ("{audio}", "{output}") if not any(name in word for word in self.command)]

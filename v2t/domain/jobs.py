@@ -147,6 +147,7 @@ class Choice:
     model: str = ""  # empty: the one of the request
     workers: str = ""  # kind of workers that are to compute it; empty: those of the request
     reason: str = ""
+    own_queue: bool = False  # it is asked by workers that take such work from a queue of its own
 
 
 def asked_of(options: TranscribeOptions, choice: Choice) -> TranscribeOptions:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BOOKKEEPING = "v2t"
 _COMPUTING_PREFIX = "v2t-"
 _HOST_PREFIX = "v2t-host-"
+_REMOTE_PREFIX = "v2t-remote-"
 
 _GONE_SECONDS = 75.0
 """A living worker polls at least once in this time: Temporal ends an unanswered poll after a minute."""
@@ -101,15 +102,24 @@ def _unreachable(address: str, error: ClusterUnreachable) -> list[Part]:
 
 async def _look_at_queues(client: Client, *, idle: bool = True) -> list[Part]:
     """Queues, workers together, and each of them; with `idle`, also queues that nobody polls or needs."""
-    from v2t.client.queues import queue_facts
+    from v2t.client.queues import QUEUES, queue_facts
 
-    queues = await queue_facts(client.temporal)
+    asked = _provider_queues()
+    queues = await queue_facts(client.temporal, (*QUEUES, *asked))
     now = time.time()
     workers = _workers(queues, now)
     served = {name for worker in workers for name in worker.queues}
-    shown = [queue for queue in queues if idle or queue.backlog or queue.name in served]
-    parts = [_judge_queue(queue, served) for queue in shown]
+    shown = [queue for queue in queues if (idle and queue.name not in asked) or queue.backlog or queue.name in served]
+    parts = [_judge_queue(queue, served, asked.get(queue.name, "")) for queue in shown]
     return [*parts, _judge_workers(workers, served), *(_show_worker(worker, now) for worker in workers)]
+
+
+def _provider_queues() -> dict[str, str]:
+    """The queues of all providers on other machines, and whose each is; the workers' settings say which are used."""
+    from v2t.providers.table import REMOTE_PROVIDERS
+    from v2t.workflows.policies import provider_queues
+
+    return {queue: name for name in REMOTE_PROVIDERS for queue in provider_queues(name)}
 
 
 def _workers(queues: Sequence[QueueFacts], now: float) -> list[_Worker]:
@@ -126,7 +136,7 @@ def _workers(queues: Sequence[QueueFacts], now: float) -> list[_Worker]:
     )
 
 
-def _judge_queue(queue: QueueFacts, served: set[str]) -> Part:
+def _judge_queue(queue: QueueFacts, served: set[str], provider: str = "") -> Part:
     name = f"queue {queue.name}"
     pollers = len({poller.identity for poller in queue.pollers}) if queue.name in served else 0
     waiting = f"{queue.backlog} waiting" + (f", the oldest {queue.oldest_seconds:.0f} s" if queue.backlog else "")
@@ -137,12 +147,21 @@ def _judge_queue(queue: QueueFacts, served: set[str]) -> Part:
         "oldest_seconds": round(queue.oldest_seconds, 1),
     }
     if queue.backlog and not pollers:
-        kind = queue.name.removeprefix(_COMPUTING_PREFIX)
-        step = _START_WORKER if queue.name == _BOOKKEEPING else f"start a worker with worker.kind = {kind}"
-        return weak(name, summary, step, **facts)
+        return weak(name, summary, _whom_to_start(queue.name, provider), **facts)
     if queue.backlog > _BACKLOG:
-        return weak(name, summary, "add workers; the files wait their turn", **facts)
+        step = f"a limit of {provider} may hold them back" if provider else "add workers"
+        return weak(name, summary, f"{step}; the files wait their turn", **facts)
     return fine(name, summary, **facts)
+
+
+def _whom_to_start(queue: str, provider: str) -> str:
+    """What to do where steps wait and nobody takes them."""
+    if queue == _BOOKKEEPING:
+        return _START_WORKER
+    if provider:
+        kind = "remote worker" if queue.startswith(_REMOTE_PREFIX) else "worker"
+        return f"start a {kind} whose settings have {provider}"
+    return f"start a worker with worker.kind = {queue.removeprefix(_COMPUTING_PREFIX)}"
 
 
 def _judge_workers(workers: Sequence[_Worker], served: set[str]) -> Part:

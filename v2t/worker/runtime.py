@@ -25,7 +25,15 @@ from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
 from v2t.worker.steps import Steps
 from v2t.workflows.catalogue import WORKFLOWS
-from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE, host_queue
+from v2t.workflows.policies import (
+    CPU_QUEUE,
+    GPU_QUEUE,
+    MEMORY_QUEUE,
+    QUEUE,
+    REMOTE_QUEUE,
+    host_queue,
+    provider_queue,
+)
 from v2t.workflows.transcribe_file import TranscribeFile
 
 DEPLOYMENT = "v2t"
@@ -48,6 +56,15 @@ _HEARTBEAT_THROTTLE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A provider on another machine that a worker process asks."""
+
+    provider: str
+    slots: int  # calls of this process at once
+    calls_per_second: float = 0.0  # of the whole cluster; 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What a worker process is to the cluster. The default is the one worker of an embedded cluster."""
 
@@ -57,6 +74,7 @@ class Role:
     """Cutting, merging and recording at once; they mostly wait, for a child or a disk."""
     build_id: str = ""  # empty: v2t's own version
     versioned: bool = False
+    asked: tuple[Asked, ...] = ()
 
     @property
     def identity(self) -> str | None:
@@ -74,9 +92,15 @@ class Role:
         return COMPUTING_QUEUES[self.kind]
 
     @property
+    def asking_queues(self) -> dict[str, Asked]:
+        """The queues of the providers that it asks."""
+        return {provider_queue(one.provider, self.kind): one for one in self.asked}
+
+    @property
     def queues(self) -> tuple[str, ...]:
         """All that it polls."""
-        return (QUEUE, *((host_queue(self.host),) if self.host else ()), *self.computing_queues)
+        hosts = (host_queue(self.host),) if self.host else ()
+        return (QUEUE, *hosts, *self.computing_queues, *self.asking_queues)
 
 
 _EMBEDDED = Role()
@@ -119,6 +143,7 @@ async def running_workers(
     if role.host:
         workers.append(_host_worker(client, activities, role, common))
     workers += _computing(client, activities, slots, role, common)
+    workers += _asking(client, activities, role, common)
     async with AsyncExitStack() as stack:
         for worker in workers:
             await stack.enter_async_context(worker)
@@ -215,6 +240,27 @@ def _computing(
             **common,
         )
         for queue in queues
+    ]
+
+
+def _asking(client: Client, activities: TranscriptionActivities, role: Role, common: dict[str, Any]) -> list[Worker]:
+    """A worker for each provider on another machine, with slots of its own: one that is slow takes no other's.
+
+    Temporal itself hands out no more calls than the limit, whoever asks; of workers with different limits, the last
+    that asked has the say. It hands out those of a second at once, so that a minute is kept to and a second is not.
+    """
+    return [
+        Worker(
+            client.temporal,
+            task_queue=queue,
+            build_id=role.version,
+            activities=[activities.transcribe_chunk, activities.transcribe_short],
+            max_concurrent_activities=one.slots,
+            max_task_queue_activities_per_second=one.calls_per_second or None,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
+            **common,
+        )
+        for queue, one in role.asking_queues.items()
     ]
 
 

@@ -18,6 +18,7 @@ from v2t.process.ports import LOOPBACK, free_port
 from v2t.providers.table import LOCAL_PROVIDERS
 from v2t.weights.catalogue import memory_bytes
 from v2t.worker.acceleration import Acceleration, find_acceleration
+from v2t.worker.asked import asked_providers
 from v2t.worker.health import health_server, make_application
 from v2t.worker.runtime import Role, running_workers
 from v2t.worker.sdk_metrics import read_metrics
@@ -26,7 +27,7 @@ from v2t.worker.status import WorkerStatus
 from v2t.worker.steps import Steps, gather_steps
 from v2t.worker.systemd import Notifier
 from v2t.worker.versions import make_first_current
-from v2t.worker.watch import BOOKKEEPING, ENGINE, TaskWatch
+from v2t.worker.watch import BOOKKEEPING, ENGINE, PROVIDER, TaskWatch
 from v2t.workshop import Workshop, available_memory
 
 if TYPE_CHECKING:
@@ -209,9 +210,12 @@ async def _make_status(settings: Settings, engines: Engines) -> WorkerStatus:
     acceleration = None
     if worker.kind != "remote":
         acceleration = await asyncio.to_thread(find_acceleration, worker.acceleration, LOCAL, engines)
-    role = Role(worker.kind, worker.machine, worker.bookkeeping_slots, worker.build_id, worker.versioned)
-    slots = _plan_slots(settings, acceleration)
-    watch = TaskWatch({ENGINE: slots, BOOKKEEPING: worker.bookkeeping_slots}, role.computing_queues)
+    asked = asked_providers(settings)
+    role = Role(worker.kind, worker.machine, worker.bookkeeping_slots, worker.build_id, worker.versioned, asked)
+    totals = {ENGINE: _plan_slots(settings, acceleration), BOOKKEEPING: worker.bookkeeping_slots}
+    if asked:
+        totals[PROVIDER] = sum(one.slots for one in asked)
+    watch = TaskWatch(totals, role.computing_queues, role.asking_queues)
     metrics_address = f"{LOOPBACK}:{free_port()}"
     return WorkerStatus(role, watch, acceleration, settings.models.default, settings.temporal.address, metrics_address)
 

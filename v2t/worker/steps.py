@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ def gather_steps(client: Client, store: ObjectStore, records: JobRecords, scratc
         scratch: folder for files on their way into the store.
     """
     from v2t.activities.batches import BatchActivities
+    from v2t.activities.queues import QueueActivities
     from v2t.activities.retention import RetentionActivities
     from v2t.activities.uploads import UploadActivities
+    from v2t.client.queues import is_polled
     from v2t.client.running import TemporalJobs
     from v2t.workflows.catalogue import WORKFLOWS
     from v2t.workflows.transcribe_file import TranscribeFile
@@ -41,5 +44,6 @@ def gather_steps(client: Client, store: ObjectStore, records: JobRecords, scratc
         *BatchActivities(store, records, jobs, scratch).steps,
         *UploadActivities(store, jobs).steps,
         *RetentionActivities(store, records, jobs).steps,
+        QueueActivities(partial(is_polled, client.temporal)).is_served,
     ]
     return Steps(tuple(workflow for workflow in WORKFLOWS if workflow is not TranscribeFile), tuple(activities))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from v2t import metrics
 from v2t.domain.errors import V2TError
 
-ENGINE, BOOKKEEPING = "engine", "bookkeeping"
+ENGINE, BOOKKEEPING, PROVIDER = "engine", "bookkeeping", "provider"
 
 _AT_ONCE = timedelta(milliseconds=1)
 
@@ -36,14 +37,17 @@ class TaskWatch(Interceptor):
     Args:
         totals: slots by kind.
         computing_queues: the queues whose steps take an engine's slot.
+        asking_queues: the queues whose steps ask a provider on another machine.
     """
 
-    def __init__(self, totals: dict[str, int], computing_queues: tuple[str, ...]) -> None:
+    def __init__(
+        self, totals: dict[str, int], computing_queues: Collection[str], asking_queues: Collection[str] = ()
+    ) -> None:
         self.totals = totals
         self.used: Counter[str] = Counter(dict.fromkeys(totals, 0))
         self.outcomes: Counter[str] = Counter()
         self.last: LastTask | None = None
-        self._computing_queues = computing_queues
+        self._kinds = dict.fromkeys(computing_queues, ENGINE) | dict.fromkeys(asking_queues, PROVIDER)
         for kind, total in totals.items():
             metrics.SLOTS.labels(kind, "total").set(total)
             metrics.SLOTS.labels(kind, "used").set(0)
@@ -54,7 +58,7 @@ class TaskWatch(Interceptor):
 
     def kind_of(self, queue: str) -> str:
         """Which slots a step of this queue takes."""
-        return ENGINE if queue in self._computing_queues else BOOKKEEPING
+        return self._kinds.get(queue, BOOKKEEPING)
 
     def began(self, kind: str) -> None:
         """A step has begun."""

@@ -6,17 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    TimeoutError,  # noqa: A004 - its name in the SDK
-    TimeoutType,
-)
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from v2t.activities.steps import TRIES
     from v2t.domain.errors import ProvidersExhausted, ProviderUnreachable, may_be_the_providers
     from v2t.domain.jobs import Choice, Failure
+    from v2t.workflows.served import was_late
 
 _Answer = TypeVar("_Answer")
 
@@ -69,8 +65,9 @@ class Chain:
 def _failure_of(choice: Choice, error: ActivityError) -> Failure | None:
     """What a provider failed of; None where another one would fare no better."""
     cause = error.cause
-    if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START:
-        return Failure(choice.provider, ProviderUnreachable.__name__, f"no {choice.workers} worker was free in time")
+    if was_late(error):
+        worker = f"{choice.workers} worker".strip()
+        return Failure(choice.provider, ProviderUnreachable.__name__, f"no {worker} was free in time")
     if isinstance(cause, ApplicationError) and may_be_the_providers(cause.type or ""):
         return Failure(choice.provider, cause.type or "", cause.message)
     return None

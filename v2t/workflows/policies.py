@@ -31,6 +31,9 @@ KIND_QUEUES = {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "memory": MEMORY_QUEUE, "remo
 KIND_WAIT = timedelta(minutes=1)
 """How long a step waits for workers of a kind where another provider could do it."""
 
+SERVED_WAIT = timedelta(minutes=10)
+"""How long a step waits at most in a provider's queue before it looks again whether workers serve that."""
+
 HOST_QUEUE_WAIT = timedelta(seconds=10)
 """How long a step waits for the machine that has its files before it goes to any other."""
 
@@ -65,6 +68,21 @@ _FAIRNESS_KEY_BYTES = 64  # Temporal's limit
 def host_queue(host: str) -> str:
     """The queue of one machine, for steps that find their files on its disk."""
     return f"v2t-host-{host}"
+
+
+def provider_queue(provider: str, workers: str = "") -> str:
+    """The queue of the calls of a provider on another machine, so that it can have limits of its own.
+
+    Args:
+        provider: its name.
+        workers: the kind that is to ask it; only remote workers are told from the others.
+    """
+    return f"{REMOTE_QUEUE if workers == 'remote' else CPU_QUEUE}-{provider}"
+
+
+def provider_queues(provider: str) -> tuple[str, str]:
+    """Both queues of a provider: that of remote workers, and that of all others while there are none."""
+    return provider_queue(provider, "remote"), provider_queue(provider)
 
 
 def priority_for(user: str, priority: int) -> Priority:

@@ -10,13 +10,7 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    TimeoutError,  # noqa: A004 - its name in the SDK
-    TimeoutType,
-    is_cancelled_exception,
-)
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from v2t.activities.transcription import TranscriptionActivities
@@ -55,8 +49,10 @@ with workflow.unsafe.imports_passed_through():
         WINDOW_GROWTH,
         host_queue,
         priority_for,
+        provider_queue,
     )
     from v2t.workflows.search import say_completed, say_ended
+    from v2t.workflows.served import was_late, while_served
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -181,7 +177,7 @@ class TranscribeFile:
         try:
             return await self._cut_at(request, host_queue(self._host), HOST_QUEUE_WAIT)
         except ActivityError as error:
-            if isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START:
+            if was_late(error):
                 return None
             raise
 
@@ -259,17 +255,26 @@ class TranscribeFile:
         """Run a step that needs a provider, once the job is not paused."""
         await self._while_paused()
         workers = choice.workers if choice else ""
-        return await workflow.execute_activity_method(
-            step,
-            request,
-            task_queue=KIND_QUEUES.get(workers) or self._request.queue or CPU_QUEUE,
-            schedule_to_start_timeout=KIND_WAIT if workers and tries else None,
-            start_to_close_timeout=STEP_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            priority=self._priority(),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        queue = KIND_QUEUES.get(workers) or self._request.queue or CPU_QUEUE
+        if choice and choice.own_queue:
+            queue = provider_queue(choice.provider, workers)
+
+        async def attempt(patience: timedelta | None) -> _Answer:
+            return await workflow.execute_activity_method(
+                step,
+                request,
+                task_queue=queue,
+                schedule_to_start_timeout=patience,
+                start_to_close_timeout=STEP_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                priority=self._priority(),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+
+        if choice and choice.own_queue and tries:
+            return await while_served(queue, attempt, self._priority())
+        return await attempt(KIND_WAIT if workers and tries else None)
 
     async def _while_paused(self) -> None:
         while self._paused:  # asked first: waiting, even for nothing, would change the order of steps in old histories
