@@ -161,6 +161,12 @@ async def test_nobody_listens_where_no_rule_looks_at_the_language(write: Write) 
     assert [choice.provider for choice in await planner.choose(request(AUTO), 60.0, Path("0.wav"))] == ["local"]
 
 
+async def test_who_only_transcribes_is_left_out_of_a_translation(write: Write) -> None:
+    settings = write('[elevenlabs]\napi_key = "key"\n')
+    plan = await Planner(settings, no_kinds, SharedBreakers()).plan(replace(FILE, translate=True))
+    assert plan.left_out["elevenlabs"] == "elevenlabs does not translate"
+
+
 def test_a_users_month_is_what_the_records_know_of_it() -> None:
     records = MemoryJobRecords()
     audio = AudioRef("0" * 64, 9, "talk.wav")

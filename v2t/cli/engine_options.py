@@ -23,6 +23,16 @@ def _parse_tags(_context: click.Context, _parameter: click.Parameter, words: tup
         raise click.BadParameter(error.message) from error
 
 
+tag_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME",
+    callback=_parse_tags,
+    help="Word for the rules that choose providers; may be given several times.",
+)
+"""Add `--tag`, which a command takes as `tags`."""
+
 _OPTIONS = (
     click.option(
         "--provider",
@@ -46,14 +56,7 @@ _OPTIONS = (
         show_default=True,
         help="Urgency on a cluster, 1 the highest.",
     ),
-    click.option(
-        "--tag",
-        "tags",
-        multiple=True,
-        metavar="NAME",
-        callback=_parse_tags,
-        help="Word for the rules that choose providers; may be given several times.",
-    ),
+    tag_option,
 )
 
 

@@ -91,6 +91,7 @@ class Looked:
 
     rule: Rule
     why_not: str = ""  # empty: it decides
+    perhaps: bool = False  # it decides if the language, which is yet to be detected, is one of its
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class Plan:
     choices: tuple[Choice, ...]
     looked: tuple[Looked, ...]  # the rules, in the order they were looked at
     left_out: Mapping[str, str]  # providers that were meant and cannot be asked, and why
+    facts: Facts  # that it goes by
 
 
 def facts_of(request: TranscribeRequest, seconds: float) -> Facts:
@@ -153,26 +155,20 @@ def make_plan(
             left_out[choice.provider] = why_not
         else:
             found.setdefault((choice.provider, choice.workers), choice)
-    choices = sorted(found.values(), key=lambda choice: bool(standings[choice.provider].trouble))
-    return Plan(tuple(choices), looked, left_out)
+    well, troubled = [], []
+    for choice in found.values():
+        if trouble := standings[choice.provider].trouble:
+            troubled.append(replace(choice, reason=f"{choice.reason}; last, as it is in trouble: {trouble}"))
+        else:
+            well.append(choice)
+    return Plan((*well, *troubled), looked, left_out, facts)
 
 
 def needs_language(
     facts: Facts, rules: Sequence[Rule], standings: Mapping[str, Standing], kinds: frozenset[str]
 ) -> bool:
-    """Whether some language would make a rule decide that does not while it is not known.
-
-    Args:
-        facts: of a file whose language is not known.
-        rules: as in `make_plan`.
-        standings: as in `make_plan`.
-        kinds: as in `make_plan`.
-    """
-    return any(
-        one.rule.languages
-        and not any(_reasons_against(replace(facts, language=one.rule.languages[0]), one.rule, standings, kinds))
-        for one in _look(facts, rules, standings, kinds)
-    )
+    """Whether some language would make a rule decide that does not while none is known; see `make_plan`."""
+    return any(one.perhaps for one in _look(replace(facts, detects=True), rules, standings, kinds))
 
 
 def _look(
@@ -180,10 +176,12 @@ def _look(
 ) -> Iterator[Looked]:
     """Up to the first rule that holds, and whose provider and workers are there."""
     for rule in sorted(rules, key=lambda rule: -rule.priority):
-        why_not = next(_reasons_against(facts, rule, standings, kinds), "")
-        yield Looked(rule, why_not)
-        if not why_not:
+        reasons = list(_reasons_against(facts, rule, standings, kinds))
+        if not reasons:
+            yield Looked(rule)
             return
+        is_open = facts.detects and not facts.language
+        yield Looked(rule, reasons[0], perhaps=is_open and reasons == list(_unmet_by_language(rule, facts)))
 
 
 def _reasons_against(

@@ -48,41 +48,6 @@ def test_the_list_says_what_each_provider_lacks() -> None:
     assert line.endswith("openai.api_key is not set")
 
 
-def test_an_explanation_names_facts_rules_and_whom_is_asked_at_which_cost(samples: Path) -> None:
-    outcome = call("explain", samples / "jfk.wav", "--minutes", "20", "--user", "anna", "--priority", "2")
-    assert outcome.exit_code == 0
-    facts, _, *rest = outcome.stdout.splitlines()
-    assert facts == "0.4 MB, 20.0 min, language to be detected, user anna, priority 2"
-    assert "long ones go elsewhere  whisper_server  yes" in rest
-    first = next(line for line in rest if line.startswith("1 "))
-    assert first.split()[1] == "whisper_server"
-    assert "$0.0200" in first
-
-
-def test_an_explanation_says_why_a_rule_does_not_hold(samples: Path) -> None:
-    explained = data(call("explain", samples / "jfk.wav", "--json"))
-    assert explained["rules"][0] == {
-        "name": "long ones go elsewhere",
-        "provider": "whisper_server",
-        "why_not": "the length is not known",
-    }
-    assert [choice["provider"] for choice in explained["choices"]] == ["local"]
-
-
-def test_an_explanation_says_who_would_cost_too_much(samples: Path) -> None:
-    asked = ("explain", samples / "jfk.wav", "--minutes", "20", "--max-cost", "0.01", "--json")
-    explained = data(call(*asked))
-    assert explained["facts"]["dollars"] == 0.01
-    assert [choice["provider"] for choice in explained["choices"]] == ["local"]
-    assert "whisper_server would cost $0.0200, and $0.0100 may be spent" in explained["rules"][0]["why_not"]
-
-
-def test_an_explanation_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    outcome = call("explain", tmp_path / "none.wav")
-    assert outcome.exit_code == 2
-    assert "does not exist" in outcome.stderr
-
-
 def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
     outcome = call("status", "--json")
     assert outcome.exit_code == 4
