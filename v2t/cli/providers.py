@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from v2t.config import Settings
+    from v2t.health.engine_parts import EngineState
     from v2t.health.provider_parts import ProviderState
+    from v2t.health.provider_status import ProviderStatus
     from v2t.providers.ssh_whisper import SshWhisper
+
+
+_ENGINE_SECONDS = 5.0
+"""How long an engine may take to say whether it works."""
 
 
 @click.group("providers")
@@ -37,9 +43,12 @@ def list_providers() -> Result:
     Those without a lack are asked by the rules and the chain of the settings.
     """
     from v2t.config import load_settings
+    from v2t.health.engine_parts import troubles
     from v2t.planning import describe_providers
 
-    rows = describe_providers(load_settings())
+    settings = load_settings()
+    found = troubles(settings, _ENGINE_SECONDS)
+    rows = [replace(row, missing=found.get(row.name) or row.missing) for row in describe_providers(settings)]
     headings = ("PROVIDER", "RUNS ON", "MODEL", "COST", "LACKS")
     cells = [
         (row.name, row.where, row.model or "as asked", cost_of(row.dollars_per_minute, 0.0), row.missing or "-")
@@ -55,10 +64,11 @@ def list_providers() -> Result:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @returns_result
 def status(names: tuple[str, ...], timeout: float) -> Result:
-    """Ask the providers on other machines, all at once, whether they would take work now.
+    """Ask the engines of this machine and the providers on others, all at once, whether they would take work now.
 
-    Without names, those that are set up. BREAKER is closed where calls go out, open while the provider is
-    left alone after failures, and half-open while one call finds out.
+    Without names, those that are set up. LAST HOUR is the share of calls that went well. BREAKER is closed where
+    calls go out, open while the provider is left alone after failures, and half-open while one call finds out.
+    QUEUE is what waits for it, and the workers that ask it. A dash: nobody can say.
 
     \b
     Examples:
@@ -68,21 +78,13 @@ def status(names: tuple[str, ...], timeout: float) -> Result:
     from v2t.config import load_settings
 
     settings = load_settings()
-    states = asyncio.run(_ask(settings, _named(settings, names), timeout))
-    cells = [
-        (
-            state.name,
-            "failed" if state.error else "ok",
-            f"{state.seconds * 1000:.0f} ms",
-            state.breaker_state,
-            state.said,
-        )
-        for state in states
-    ]
+    here, found = asyncio.run(_ask(settings, names, timeout))
+    states: list[EngineState | ProviderState] = [*here, *(each.state for each in found)]
+    headings = ("PROVIDER", "STATE", "ANSWER", "LAST HOUR", "BREAKER", "QUEUE", "COST", "DETAIL")
+    table = as_table(headings, [*map(_engine_row, here), *(row for each in found for row in _status_rows(each))])
     errors = tuple(ProviderError(f"{state.name}: {state.said}") for state in states if state.error)
-    table = as_table(("PROVIDER", "STATE", "ANSWER", "BREAKER", "DETAIL"), cells)
-    nobody = ["No provider on another machine is set up; `v2t providers list` shows what each lacks."]
-    data = {"providers": [_state_data(state) for state in states]}
+    nobody = ["No provider is set up; `v2t providers list` shows what each lacks."]
+    data = {"engines": [_engine_data(state) for state in here], "providers": [_status_data(each) for each in found]}
     return Result(data=data, lines=table if states else nobody, errors=errors)
 
 
@@ -117,12 +119,23 @@ def test_provider(name: str, host: str) -> Result:
     return Result(data={"steps": steps}, lines=lines, errors=errors)
 
 
-async def _ask(settings: Settings, names: Sequence[str], seconds: float) -> list[ProviderState]:
-    from v2t import wiring
-    from v2t.health.provider_parts import ask_provider
+async def _ask(
+    settings: Settings, names: Sequence[str], seconds: float
+) -> tuple[list[EngineState], list[ProviderStatus]]:
+    """The engines of this machine and the providers on others, of those that were named."""
+    from v2t.health.engine_parts import ask_engines
+    from v2t.health.provider_status import gather_status
+    from v2t.providers.table import LOCAL_PROVIDERS
+    from v2t.standalone import find_running
 
-    breakers = wiring.open_breakers(settings)
-    return list(await asyncio.gather(*(ask_provider(settings, name, seconds, breakers) for name in names)))
+    elsewhere = [name for name in names if name not in LOCAL_PROVIDERS]
+    named = [] if names and not elsewhere else _named(settings, elsewhere)
+    running = None if settings.is_cluster else find_running(settings.standalone.folder)
+    asking = gather_status(settings, named, seconds, running.address if running else "")
+    if names and len(elsewhere) == len(names):
+        return [], await asking
+    engines, providers = await asyncio.gather(asyncio.to_thread(ask_engines, settings, seconds), asking)
+    return [state for state in engines if not names or state.name in names], providers
 
 
 async def _test(settings: Settings, name: str, host: str) -> list[dict[str, Any]]:
@@ -151,6 +164,50 @@ def _named(settings: Settings, names: Sequence[str]) -> Sequence[str]:
         if name not in REMOTE_PROVIDERS:
             raise UsageError(f"{name} is no provider on another machine; there are {', '.join(REMOTE_PROVIDERS)}")
     return names or remote_providers(settings)
+
+
+def _engine_row(state: EngineState) -> tuple[str, ...]:
+    answer = f"{state.seconds * 1000:.0f} ms"
+    return (state.name, "failed" if state.error else "ok", answer, "-", "-", "-", "-", state.said)
+
+
+def _engine_data(state: EngineState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "ok": state.error is None,
+        "detail": state.said,
+        "code": state.error.code if state.error else "",
+        "answer_seconds": round(state.seconds, 3),
+    }
+
+
+def _status_rows(found: ProviderStatus) -> list[tuple[str, ...]]:
+    """A row for the provider, and one for each host that it chooses between."""
+    known = (str(found.calls or "-"), str(found.queue or "-"), cost_of(found.dollars_per_minute, 0.0))
+    rows = [(found.state, *known), *((host, "", "", "") for host in found.state.hosts)]
+    return [
+        (
+            state.name,
+            "failed" if state.error else "ok",
+            f"{state.seconds * 1000:.0f} ms",
+            calls,
+            state.breaker_state,
+            queue,
+            cost,
+            state.said,
+        )
+        for state, calls, queue, cost in rows
+    ]
+
+
+def _status_data(found: ProviderStatus) -> dict[str, Any]:
+    calls, queue = found.calls, found.queue
+    return _state_data(found.state) | {
+        "hosts": [_state_data(host) for host in found.state.hosts],
+        "last_hour": {"calls": calls.calls, "succeeded": calls.succeeded} if calls else None,
+        "queue": {"waiting": queue.waiting, "workers": queue.workers} if queue else None,
+        "dollars_per_minute": found.dollars_per_minute,
+    }
 
 
 def _state_data(state: ProviderState) -> dict[str, Any]:

@@ -48,6 +48,22 @@ def test_the_list_says_what_each_provider_lacks() -> None:
     assert line.endswith("openai.api_key is not set")
 
 
+def test_engines_that_do_not_work_are_listed_and_shown_with_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2T_ENGINE__WHISPER_CLI", "/none/whisper-cli")
+    rows = {row["name"]: row["missing"] for row in data(call("list", "--json"))["providers"]}
+    assert rows["whisper_cpp"].startswith("/none/whisper-cli, which engine.whisper_cli names, is not there")
+    assert (rows["faster_whisper"], rows["local"]) == ("", "")
+    outcome = call("status", "whisper_cpp", "faster_whisper")
+    assert outcome.exit_code == 4
+    assert [line.split()[:2] for line in outcome.stdout.splitlines()[1:]] == [
+        ["faster_whisper", "ok"],
+        ["whisper_cpp", "failed"],
+    ]
+    assert "whisper_cpp: /none/whisper-cli, which engine.whisper_cli names" in outcome.stderr
+    (engine,) = data(call("status", "faster_whisper", "--json"))["engines"]
+    assert (engine["name"], engine["ok"], engine["code"]) == ("faster_whisper", True, "")
+
+
 def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
     outcome = call("status", "--json")
     assert outcome.exit_code == 4
