@@ -249,6 +249,13 @@ def test_an_acceleration_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "worker.acceleration is metal" in outcome.complaint
 
 
+def test_a_program_of_whisper_cpp_that_is_not_there_is_refused_with_its_setting(tmp_path: Path) -> None:
+    environment = {"V2T_TEMPORAL__ADDRESS": "127.0.0.1:1", "V2T_ENGINE__WHISPER_CLI": "/none/whisper-cli"}
+    outcome = refuse(tmp_path, environment)
+    assert outcome.exit_code == 3
+    assert "/none/whisper-cli, which engine.whisper_cli names, is not there" in outcome.complaint
+
+
 def test_it_waits_for_servers_and_says_so_and_ends_when_it_is_told(tmp_path: Path) -> None:
     environment = {
         "V2T_TEMPORAL__ADDRESS": f"127.0.0.1:{free_port()}",
