@@ -128,7 +128,9 @@ class WorkerSettings(Section):
     bookkeeping_slots: int = Field(
         default=8, ge=1, le=1000, description="Files cut, merged and recorded at once.", examples=[16]
     )
-    remote_slots: int = Field(default=16, ge=1, le=1000, description="Requests to API providers at once.", examples=[4])
+    remote_slots: int = Field(
+        default=16, ge=1, le=1000, description="Requests to each provider on another machine at once.", examples=[4]
+    )
     drain_seconds: float = Field(
         default=30.0, ge=0, description="How long running steps may go on after SIGTERM.", examples=[300.0]
     )
