@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +12,8 @@ import pytest
 from support.redis_server import RedisServer, redis_server
 
 from v2t.domain.breaker import Breaker, BreakerPolicy, end_call
+from v2t.domain.errors import ProviderBusy, ProviderUnreachable
+from v2t.providers.guard import Guard
 from v2t.storage.breakers import SharedBreakers
 from v2t.storage.redis_cache import RedisCache
 
@@ -72,3 +76,23 @@ def test_what_somebody_else_wrote_there_is_no_breaker(server: RedisServer) -> No
     assert shared.read("openai") == Breaker()
     assert shared.change("openai", fail)
     assert shared.read("openai").outcomes == (False,)
+
+
+async def test_where_a_provider_tells_one_machine_to_come_back_later_the_others_wait_too(server: RedisServer) -> None:
+    one, other = (Guard("openai", machine(server), BreakerPolicy()) for _ in range(2))
+    await one.begin()
+    await one.end(error=ProviderBusy("slow down", 1.0))
+    started = time.monotonic()
+    await asyncio.gather(*(guard.begin() for guard in (one, other, other)))
+    assert time.monotonic() - started >= 1.0 + 2 * BreakerPolicy().turn_seconds - 0.1, "one after the other"
+
+
+async def test_the_breakers_of_hosts_are_shared_and_so_is_what_they_say_together(server: RedisServer) -> None:
+    one, other = Guard("ssh_whisper", machine(server), BreakerPolicy()), machine(server)
+    one.watch_hosts(["m4-1", "m4-2"])
+    for host in ("m4-1", "m4-2"):
+        assert other.read("ssh_whisper").state(time.time()) == "closed"
+        for _ in range(5):
+            await one.end(host, ProviderUnreachable("no route"))
+        assert other.read(f"ssh_whisper@{host}").state(time.time()) == "open"
+    assert other.read("ssh_whisper").state(time.time()) == "open"

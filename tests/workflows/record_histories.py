@@ -19,6 +19,7 @@ from v2t.client import Client
 from v2t.domain.errors import CredentialsRefused, EngineCrashed, ModelCorrupted, ProviderRejected, V2TError
 from v2t.domain.jobs import AUTO, Choice, TranscribeRequest
 from v2t.testing import FakeAudioTools
+from v2t.worker.runtime import Asked
 
 HISTORIES = Path(__file__).parent / "histories"
 SHORT = FakeAudioTools(10.0)
@@ -179,12 +180,28 @@ async def chain_exhausted(address: str) -> tuple[FakeCluster, TranscribeRequest]
     return await _chain(address, SHORT, MANY_BYTES, ProviderRejected("too long"))
 
 
+async def chain_queued(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    """One whose queue nobody asks, before one whose queue is so slow that its chunks wait for longer than usual."""
+
+    async def choose(_request: TranscribeRequest, _seconds: float, _audio: Path | None) -> tuple[Choice, ...]:
+        return Choice("distant", own_queue=True), Choice("slow", own_queue=True), Choice("last")
+
+    providers = {"slow": ScriptedTranscriber(name="slow")}
+    client = await Client.connect(address, NAMESPACE)
+    cluster = FakeCluster(client, ScriptedTranscriber(), others=providers, choose=choose)
+    async with running_worker(cluster, FakeAudioTools(30.0, 10.0), asked=(Asked("slow", 1, 1 / 40),)):
+        request = await cluster.submit("en", provider=AUTO)
+        async with asyncio.timeout(400):
+            await cluster.client.result(request.job_id)
+        return cluster, request
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         *(short, long, retried_chunk, language_vote, failed, cancelled),
         *(small, small_but_long, small_and_failed),
-        *(chain_small, chain_long, chain_exhausted),
+        *(chain_small, chain_long, chain_exhausted, chain_queued),
         *(paused, searchable_short, searchable_failed, stored, host_queue, host_gone),
     )
 }

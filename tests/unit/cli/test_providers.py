@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from v2t.cli.providers import group
+from v2t.db.records import open_records
+from v2t.domain.records import ProviderAttempt
 
 SETTINGS = """
 [whisper_server]
 url = "http://127.0.0.1:9"
 dollars_per_minute = 0.001
+
+[standalone]
+folder = "{folder}"
 
 [selection]
 chain = ["local"]
@@ -26,7 +33,7 @@ longer_than_minutes = 10
 
 @pytest.fixture(autouse=True)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "v2t.toml").write_text(SETTINGS)
+    (tmp_path / "v2t.toml").write_text(SETTINGS.replace("{folder}", str(tmp_path)))
     monkeypatch.setenv("V2T_CONFIG", str(tmp_path / "v2t.toml"))
 
 
@@ -75,6 +82,23 @@ def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
         "closed",
     )
     assert "127.0.0.1:9" in state["detail"]
+
+
+def test_the_status_tells_how_the_last_hours_calls_went(tmp_path: Path) -> None:
+    with closing(open_records(f"sqlite:///{tmp_path}/records.db")) as records:
+        for place, code in enumerate(("", "", "ProviderFailed")):
+            records.save_attempt(
+                ProviderAttempt(
+                    "t-1", place, 1, "whisper_server", "base", "m1", time.time() - 60, 1.0, 30.0, error_code=code
+                )
+            )
+    outcome = call("status", "whisper_server", "--json")
+    (state,) = data(outcome)["providers"]
+    assert state["last_hour"] == {"calls": 3, "succeeded": 2}
+    assert (state["queue"], state["dollars_per_minute"], state["hosts"]) == (None, 0.001, [])
+    line = call("status", "whisper_server").stdout.splitlines()[1]
+    assert "67 % of 3  closed" in line
+    assert "$0.001/min" in line
 
 
 def test_a_test_ends_with_the_step_that_fails() -> None:

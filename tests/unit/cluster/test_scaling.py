@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.processes import is_alive, until, until_gone
 
+from v2t.client.queues import QueueFacts
 from v2t.cluster.instances import Instance, LocalProcesses, worker_command
-from v2t.cluster.scaler import Scaler
+from v2t.cluster.scaler import Scaler, _load_of
 from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ClusterUnreachable
 
@@ -267,3 +268,9 @@ async def test_a_killed_process_is_seen(tmp_path: Path) -> None:
 
 def test_a_worker_is_started_by_its_argv_without_any_setting_on_it() -> None:
     assert worker_command() == [sys.executable, "-P", "-m", "v2t", "worker", "run"]
+
+
+def test_what_waits_for_the_limit_of_a_provider_waits_for_no_worker() -> None:
+    assert _load_of(QueueFacts("v2t-remote-openai", (), 900, 400.0), 300.0) == Load(backlog=50)
+    assert _load_of(QueueFacts("v2t-remote-openai", (), 20, 400.0), 300.0) == Load(backlog=20)
+    assert _load_of(QueueFacts("v2t-remote-ssh_whisper", (), 900, 400.0), 0.0) == Load(900, 400.0)

@@ -56,3 +56,15 @@ def test_a_worker_has_a_line() -> None:
     (worker,) = _workers([queue("v2t", "m1:17:cpu")], NOW)
     part = _show_worker(worker, NOW)
     assert (part.name, part.summary) == ("worker m1:17", "cpu, seen 1 s ago, version 1.2")
+
+
+def test_calls_of_a_provider_that_nobody_takes_are_told_with_the_worker_that_is_missing() -> None:
+    part = _judge_queue(queue("v2t-remote-openai", backlog=4), set(), "openai")
+    assert part.next_step == "start a remote worker whose settings have openai"
+    part = _judge_queue(queue("v2t-cpu-openai", backlog=4), set(), "openai")
+    assert part.next_step == "start a worker whose settings have openai"
+
+
+def test_calls_that_wait_for_the_limit_of_a_provider_call_for_no_worker() -> None:
+    part = _judge_queue(queue("v2t-cpu-openai", "m1:1:cpu", backlog=500), {"v2t-cpu-openai"}, "openai")
+    assert part.next_step == "a limit of openai may hold them back; the files wait their turn"
