@@ -30,6 +30,24 @@ def test_an_engine_computes_on_what_was_found_for_it_and_others_on_the_processor
     assert told == {"faster_whisper": "cuda", "whisper_cpp": "cpu"}
 
 
+def test_local_is_the_next_engine_once_one_keeps_crashing() -> None:
+    workshop = open_workshop()
+    first = workshop.open_transcriber("local").name
+    for _ in range(2):
+        assert workshop.open_transcriber("local").name == first
+        workshop._here.tell(first, "SIGILL")
+    assert workshop.open_transcriber("local").name != first
+    assert workshop.open_transcriber(first).name == first
+
+
+def test_whisper_cpp_is_the_program_that_the_settings_name() -> None:
+    workshop = open_workshop(engine={"whisper_cli": "sh"})
+    assert type(workshop.open_transcriber("whisper_cpp")).__name__ == "WhisperCli"
+    workshop = open_workshop(engine={"whisper_cli": "/none/whisper-cli"})
+    with pytest.raises(ConfigurationError, match=r"engine\.whisper_cli"):
+        workshop.open_transcriber("whisper_cpp")
+
+
 async def test_a_provider_elsewhere_is_opened_once_with_its_section_and_closed_at_the_end() -> None:
     workshop = open_workshop(whisper_server={"url": "http://10.0.0.7", "model": "large-v3"})
     guarded = cast("Guarded", workshop.open_transcriber("whisper_server"))

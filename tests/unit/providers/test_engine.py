@@ -3,18 +3,23 @@ from __future__ import annotations
 import math
 import wave
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from v2t.domain.errors import EngineEmptyResult
+from v2t.domain.capabilities import Capabilities
+from v2t.domain.errors import ConfigurationError, EngineCrashed, EngineEmptyResult
 from v2t.domain.jobs import Chunk, Piece, TranscribeOptions
 from v2t.domain.transcript import Segment, Word
 from v2t.process.pool import ChildPool
 from v2t.providers import engine as engine_module
 from v2t.providers.engine import LocalEngine, as_answer, loaded_model, read_samples
+from v2t.providers.engine_probe import Probe
+from v2t.providers.engines import Engines
+from v2t.providers.whisper_cpp import WhisperCpp
 
 SEGMENT = Segment(0.0, 1.0, "hello", (Word("hello", 0.0, 1.0, 0.9),), 0.9)
 _GIGABYTE = 1024**3
@@ -34,7 +39,7 @@ class RecordingPool:
 
 
 class Engine(LocalEngine):
-    name = "test"
+    name = "whisper_cpp"
     model_format = "ct2"
     job = "module:function"
 
@@ -108,6 +113,42 @@ async def test_memory_is_limited_by_the_model_or_the_settings(
 async def test_warming_up_loads_the_model_only(pool: RecordingPool) -> None:
     await make_engine(pool).warm_up("tiny")
     assert pool.payload == {"model": "/models/ct2/tiny", "threads": 1, "acceleration": "cpu", "audio": ""}
+
+
+class DyingPool(RecordingPool):
+    """Its children die."""
+
+    async def run(self, job: str, payload: dict[str, Any], on_event: Any, **sizes: Any) -> dict[str, Any]:
+        raise EngineCrashed("SIGILL")
+
+
+async def test_crashes_in_a_row_and_jobs_that_end_well_are_told(pool: RecordingPool) -> None:
+    engines = Engines()
+    dying, well = (kind_of(each, engines) for each in (DyingPool(), pool))
+    for engine in (dying, well, dying):
+        with suppress(EngineCrashed):
+            await engine.warm_up("tiny")
+    assert engines.trouble("whisper_cpp") == ""
+    with pytest.raises(EngineCrashed):
+        await dying.warm_up("tiny")
+    assert engines.trouble("whisper_cpp") == "SIGILL"
+    with pytest.raises(ConfigurationError, match="SIGILL"):
+        await dying.check()
+
+
+def kind_of(pool: RecordingPool, engines: Engines) -> WhisperCpp:
+    return WhisperCpp(cast("ChildPool", pool), locate, lambda _name, _format: 100, engines=engines)
+
+
+async def test_an_engine_says_what_it_can_do_and_whether_it_works(pool: RecordingPool) -> None:
+    works, broken = Engines(probe=lambda _: Probe("CUDA = 2")), Engines(probe=lambda _: Probe("", "no library"))
+    assert kind_of(pool, works).capabilities == Capabilities(words=True, translation=True)
+    assert await kind_of(pool, works).check() == "can compute on cpu, cuda"
+    with pytest.raises(ConfigurationError, match="no library"):
+        await kind_of(pool, broken).check()
+    gone = Engines(("/none/whisper-cli",))
+    with pytest.raises(ConfigurationError, match=r"engine\.whisper_cli"):
+        await kind_of(pool, gone).check()
 
 
 def test_a_model_is_loaded_once_and_dropped_before_another() -> None:
