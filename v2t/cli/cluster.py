@@ -87,11 +87,15 @@ def _of_artifacts(function: Callable[..., None]) -> Callable[..., None]:
 @_of_artifacts
 @returns_result
 def fetch(only: str, arch: str | None, folder: Path | None, sources: Path | None) -> Result:
-    """Bring what is missing or damaged: download it, or build it from its Go module.
+    """Bring what is missing or damaged: download it, or build it.
+
+    Without --only, what every cluster needs. whisper-cli, for hosts of the group ssh_whisper, is brought when it is
+    named: cmake and a C++ compiler build it, for the architecture of this machine alone.
 
     \b
     Examples:
       v2t cluster artifacts fetch
+      v2t cluster artifacts fetch --only whisper-cli
       v2t cluster artifacts fetch --only minio --arch arm64
     """
     from v2t.cluster.artifacts import this_architecture
@@ -105,12 +109,16 @@ def fetch(only: str, arch: str | None, folder: Path | None, sources: Path | None
 @returns_result
 def verify(only: str, arch: str | None, folder: Path | None, sources: Path | None) -> Result:
     """Read what was gathered, and compare it with the lock and its checksums."""
-    from v2t.cluster.artifacts import State, this_architecture
+    from v2t.cluster.artifacts import State, fetch_command, this_architecture
 
     found = _open(folder, sources).look(arch or this_architecture(), only)
+    if not only:
+        found = [item for item in found if item.state is not State.MISSING or not item.program.group]
     wrong = [item for item in found if item.state is not State.WHOLE]
     errors = tuple(
-        ProgramCorrupted(f"{item.program.name} is {item.state}; `v2t cluster artifacts fetch` brings it")
+        ProgramCorrupted(
+            f"{item.program.name} is {item.state}; `{fetch_command(item.program, item.architecture)}` brings it"
+        )
         for item in wrong
     )
     lines = [f"{item.program.name} {item.program.version} is whole" for item in found if item not in wrong]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from v2t.cluster.go import build, find_go
+from v2t.cluster import cmake, go
 from v2t.cluster.lock import Lock, Program, Release
 from v2t.domain.errors import (
     DISK_FULL,
@@ -75,6 +75,12 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("v2t") / "artifacts"
 
 
+def fetch_command(program: Program, architecture: str) -> str:
+    """The command that brings a program."""
+    named = f" --only {program.name}" if program.group else ""
+    return f"v2t cluster artifacts fetch{named} --arch {architecture}"
+
+
 class Artifacts:
     """The programs of a lock in a folder; several processes may use it at once.
 
@@ -88,7 +94,7 @@ class Artifacts:
         self._folder = folder.absolute()
 
     def look(self, architecture: str, only: str = "") -> list[Artifact]:
-        """How the programs stand; every file is read and compared with what was gathered.
+        """How all programs stand; every file is read and compared with what was gathered.
 
         Raises:
             UnknownProgram: there is no program `only`.
@@ -96,7 +102,7 @@ class Artifacts:
         return [self._look(program, architecture) for program in self._chosen(only)]
 
     def fetch(self, architecture: str, on_step: OnStep, only: str = "") -> list[Artifact]:
-        """Bring what is missing, outdated or damaged.
+        """Bring what is missing, outdated or damaged of what every cluster needs, or of `only`.
 
         Raises:
             UnknownProgram: there is no program `only`.
@@ -105,7 +111,8 @@ class Artifacts:
             StorageError: the folder cannot be written.
         """
         try:
-            return [self._fetch(program, architecture, on_step) for program in self._chosen(only)]
+            wanted = [program for program in self._chosen(only) if only or not program.group]
+            return [self._fetch(program, architecture, on_step) for program in wanted]
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise StorageFull from error
@@ -168,9 +175,15 @@ class Artifacts:
                 raise ProgramUnavailable(f"{program.name} is not at {program.path}")
             return Path(program.path)
         if program.go:
-            go = find_go(self._lock.toolchain, this_architecture(), self._folder, on_step)
+            tool = go.find_go(self._lock.toolchain, this_architecture(), self._folder, on_step)
             on_step(f"building {named}, which takes minutes")
-            return build(program, architecture, go, work)
+            return go.build(program, architecture, tool, work)
+        if program.cmake:
+            if architecture != this_architecture():
+                raise ProgramUnavailable(f"{named} is built on a machine of that architecture, and this is another")
+            cmake.check_tools(program.name)
+            on_step(f"building {named}, which takes minutes")
+            return cmake.build(program, work)
         if architecture not in program.downloads:
             raise ProgramUnavailable(f"the lock knows no download of {named}")
         on_step(f"downloading {named}")

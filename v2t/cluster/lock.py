@@ -32,6 +32,19 @@ class GoModule:
 
 
 @dataclass(frozen=True, slots=True)
+class CppSources:
+    """A program that cmake builds, from the source archive of a package of the package index."""
+
+    package: str
+    version: str
+    sha256: str
+    folder: str
+    """In the archive, where the sources are."""
+    target: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """A file to download; `member` names the program in it, where it is an archive."""
 
@@ -43,7 +56,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One entry: it has exactly one of `go`, `downloads` and `path`."""
+    """One entry: it has exactly one of `go`, `cmake`, `downloads` and `path`."""
 
     name: str
     version: str
@@ -52,18 +65,27 @@ class Program:
     go: GoModule | None = None
     downloads: Mapping[str, Release] = field(default_factory=dict)
     path: str = ""
+    cmake: CppSources | None = None
+    group: str = ""
+    """Of the inventory, whose hosts alone need it; empty: every cluster does."""
 
     @property
     def source(self) -> str:
         """Where it comes from, for a person."""
         if self.go:
             return f"go {self.go.package}"
+        if self.cmake:
+            return f"cmake {self.cmake.package} {self.cmake.version}"
         return self.path or next(iter(self.downloads.values())).url
 
     @property
     def fingerprint(self) -> str:
         """Changes with anything that decides what the program is."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        facts = asdict(self)
+        for name in ("cmake", "group"):  # which came later, and are to make no program another that has none
+            if not facts[name]:
+                del facts[name]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +174,20 @@ def _load(text: str) -> dict[str, Any]:
 def _program(entry: dict[str, Any]) -> Program:
     name = entry["name"]
     try:
-        go = GoModule(**{**entry["go"], "tags": tuple(entry["go"].get("tags", ()))}) if "go" in entry else None
+        go = GoModule(**_with_tuple(entry["go"], "tags")) if "go" in entry else None
+        cmake = CppSources(**_with_tuple(entry["cmake"], "options")) if "cmake" in entry else None
         downloads = {key: Release(**value) for key, value in entry.get("downloads", {}).items()}
-        program = Program(**{**entry, "go": go, "downloads": downloads})
+        program = Program(**{**entry, "go": go, "cmake": cmake, "downloads": downloads})
     except (TypeError, AttributeError) as error:
         raise ConfigurationError(f"the entry of {name} in the list of programs is not valid: {error}") from error
-    if (go is not None) + bool(downloads) + bool(program.path) != 1:
-        raise ConfigurationError(f"the entry of {name} needs exactly one of `go`, `downloads` and `path`")
+    if (go is not None) + (cmake is not None) + bool(downloads) + bool(program.path) != 1:
+        raise ConfigurationError(f"the entry of {name} needs exactly one of `go`, `cmake`, `downloads` and `path`")
     if _LOOSE.fullmatch(str(program.version)):
         raise ConfigurationError(f"the entry of {name} needs an exact version, and {program.version} is none")
     if any("/" in part or part in {"", ".", ".."} for part in (name, program.binary)):
         raise ConfigurationError(f"the entry of {name} needs a plain file name as name and binary")
     return program
+
+
+def _with_tuple(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**entry, name: tuple(entry.get(name, ()))}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from v2t.cluster import vault
-from v2t.cluster.artifacts import Artifacts, State, default_folder
+from v2t.cluster.artifacts import Artifacts, State, default_folder, fetch_command
 from v2t.cluster.initialization import HOSTS
 from v2t.cluster.inventory import Inventory, find_variable
 from v2t.cluster.knobs import Knobs
@@ -134,8 +134,9 @@ def _artifact_problems(inventory: Inventory, lock: Lock) -> Iterator[Problem]:
         yield Problem(str(folder), "no third-party programs are here; `v2t cluster artifacts fetch` brings them")
     for architecture in sorted(known) or gathered:
         for item in Artifacts(lock, folder).look(architecture):
-            if item.state is not State.WHOLE:
-                command = f"v2t cluster artifacts fetch --arch {architecture}"
+            is_needed = not item.program.group or inventory.groups.get(item.program.group)
+            if is_needed and item.state is not State.WHOLE:
+                command = fetch_command(item.program, architecture)
                 yield Problem(str(item.path), f"{item.program.name} is {item.state}; `{command}` brings it")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_manifest_alone_does_not_make_a_program_whole(tmp_path: Path) -> None:
     assert [item.state for item in artifacts.look("amd64")] == [State.DAMAGED]
     fetched.path.with_name("manifest.json").unlink()
     assert [item.state for item in artifacts.look("amd64")] == [State.DAMAGED]
+
+
+def test_what_only_hosts_of_a_group_need_is_brought_when_it_is_named(tmp_path: Path) -> None:
+    program = replace(_on_disk(tmp_path), group="ssh_whisper")
+    artifacts = _artifacts(tmp_path, program)
+
+    assert artifacts.fetch("amd64", print) == []
+    assert [item.state for item in artifacts.look("amd64")] == [State.MISSING]
+    assert [item.state for item in artifacts.fetch("amd64", print, "minio")] == [State.WHOLE]
 
 
 def test_a_new_version_in_the_lock_makes_the_old_one_outdated(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_the_lock_of_this_installation_is_valid_and_sorted() -> None:
     lock = read_lock()
 
     names = [program.name for program in lock.programs]
-    assert names == sorted(names) == ["mc", "minio", "temporal", "temporal-sql-tool", "temporal-ui"]
+    assert names == sorted(names) == ["mc", "minio", "temporal", "temporal-sql-tool", "temporal-ui", "whisper-cli"]
     assert all(program.go is None or program.go.sum.startswith("h1:") for program in lock.programs)
     assert all(len(lock.toolchain.wheels[architecture].sha256) == 64 for architecture in ARCHITECTURES)
 
@@ -43,6 +43,24 @@ def test_a_fork_takes_the_place_of_a_program() -> None:
     assert (program.version, program.binary, program.go) == ("v2", "silo", None)
     assert program.downloads["amd64"].url == "http://x/silo"
     assert program.fingerprint != parse_lock(_LOCK).find("b").fingerprint
+
+
+def test_a_program_that_was_gathered_by_an_older_v2t_is_the_same_one() -> None:
+    known = "34b77fdce1c881a57a9580d4ca2bfd394dc73f9336f743d3deaee6d4ec15c4d2"
+
+    assert parse_lock(_LOCK).find("b").fingerprint == known
+
+
+def test_sources_that_cmake_builds_are_a_part_of_what_a_program_is() -> None:
+    entry = (
+        "artifacts_programs: [{name: c, version: v1, licence: MIT, binary: c, group: ears, "
+        "cmake: {package: p, version: '1', sha256: %s, folder: f, target: c, options: [-O]}}]"
+    )
+    one, other = (parse_lock(_LOCK, entry % digest).find("c") for digest in ("x", "y"))
+
+    assert one.cmake
+    assert (one.source, one.group, one.cmake.options) == ("cmake p 1", "ears", ("-O",))
+    assert one.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(

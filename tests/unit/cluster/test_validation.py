@@ -149,3 +149,16 @@ def test_programs_are_looked_for_by_the_hosts_architecture(folder: Path) -> None
     assert _problems(folder, everywhere={"v2t_architecture": "arm64"}) == [
         Problem(str(program), "minio is missing; `v2t cluster artifacts fetch --arch arm64` brings it")
     ]
+
+
+@pytest.mark.parametrize("hosts", [(), ("m4-1",)])
+def test_a_program_of_a_group_is_missed_where_the_group_has_hosts(folder: Path, hosts: tuple[str, ...]) -> None:
+    program = Program("whisper-cli", "v1", "MIT", "whisper-cli", path="/origin", group="ssh_whisper")
+    shared = {**VALUES, "v2t_artifacts": str(folder), "v2t_architecture": "amd64", "v2t_address": "10.0.0.2"}
+    inventory = Inventory(folder, {"m2": shared}, {"v2t": ("m2",), "ssh_whisper": hosts})
+
+    found = find_problems(inventory, KNOBS, Lock((program,), LOCK.toolchain), None)
+
+    command = "v2t cluster artifacts fetch --only whisper-cli --arch amd64"
+    missed = [problem for problem in found if problem.what == f"whisper-cli is missing; `{command}` brings it"]
+    assert len(missed) == len(hosts)
