@@ -45,6 +45,7 @@ async def ask_provider(settings: Settings, name: str, limit_seconds: float, brea
     try:
         async with asyncio.timeout(limit_seconds):
             provider = await asyncio.to_thread(wiring.open_provider, settings, name)
+            started = time.monotonic()  # loading its library says nothing of it
             try:
                 if isinstance(provider, ChoosesHosts):
                     answers = await provider.survey(limit_seconds * (1 - _MARGIN_SHARE))
