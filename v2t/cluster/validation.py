@@ -129,7 +129,7 @@ def _artifact_problems(inventory: Inventory, lock: Lock) -> Iterator[Problem]:
     """Of the architectures that hosts are known to have; where none is known, of those that were gathered."""
     folder = _artifacts_folder(inventory)
     known = {str(values.get("v2t_architecture", "")) for values in inventory.variables.values()} & set(ARCHITECTURES)
-    gathered = [name for name in ARCHITECTURES if (folder / name).is_dir()]
+    gathered = [name for name in ARCHITECTURES if any((folder / name).glob("*"))]
     if not known and not gathered:
         yield Problem(str(folder), "no third-party programs are here; `v2t cluster artifacts fetch` brings them")
     for architecture in sorted(known) or gathered:

@@ -151,6 +151,12 @@ def test_programs_are_looked_for_by_the_hosts_architecture(folder: Path) -> None
     ]
 
 
+def test_a_folder_that_an_attempt_to_gather_left_empty_asks_for_nothing(folder: Path) -> None:
+    (folder / "artifacts/arm64").mkdir()
+
+    assert _problems(folder) == []
+
+
 @pytest.mark.parametrize("hosts", [(), ("m4-1",)])
 def test_a_program_of_a_group_is_missed_where_the_group_has_hosts(folder: Path, hosts: tuple[str, ...]) -> None:
     program = Program("whisper-cli", "v1", "MIT", "whisper-cli", path="/origin", group="ssh_whisper")
