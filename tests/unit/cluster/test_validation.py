@@ -152,7 +152,7 @@ def test_programs_are_looked_for_by_the_hosts_architecture(folder: Path) -> None
 
 
 def test_a_folder_that_an_attempt_to_gather_left_empty_asks_for_nothing(folder: Path) -> None:
-    (folder / "artifacts/arm64").mkdir()
+    (folder / "artifacts/arm64").mkdir(parents=True)
 
     assert _problems(folder) == []
 
