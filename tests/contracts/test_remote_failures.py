@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.every_provider import errors_of
 from support.processes import until
 from support.speech_apis import APIS, SECRET, Api, hear
 from support.speech_servers import (
@@ -38,18 +38,6 @@ from v2t.providers import _http
 WITH_SECRETS = pytest.mark.parametrize(
     "api", [api for api in APIS if api.key_setting], ids=lambda api: api.name, indirect=True
 )
-
-
-def errors_of(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and all that it came from."""
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        found = waiting.pop()
-        if found is not None and found not in seen:
-            seen.append(found)
-            yield found
-            waiting += [found.__cause__, found.__context__]
 
 
 MISBEHAVIOURS: dict[str, tuple[Misbehaviour, type[V2TError], str]] = {
