@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from support.command import Command
 from support.speech_apis import plain_answer
-from support.speech_servers import SpeechServer, says, serve_speech
+from support.speech_servers import SpeechServer, Spoken, says, serve_speech
 
 from v2t.process.ports import free_port
 
@@ -63,3 +64,38 @@ def test_who_would_cost_more_than_a_file_may_is_not_asked(v2t: Command, samples:
     assert outcome.exit_code == 0, outcome.stderr
     warnings = outcome.json["data"]["files"][0]["transcript"]["warnings"]
     assert [warning.partition(":")[0] for warning in warnings] == ["custom_http"], "which costs nothing, and is refused"
+
+
+LANGUAGES = """
+[custom_http]
+url = "{server}/"
+allowed_hosts = "127.0.0.1"
+
+[selection]
+chain = ["local"]
+default_rules = false
+detect_language = true
+
+[[selection.rules]]
+name = "English goes elsewhere"
+provider = "custom_http"
+languages = ["English"]
+tags = ["speech"]
+"""
+
+
+@pytest.mark.servers
+async def test_a_language_that_nobody_gave_is_heard_where_a_rule_asks_for_it(v2t: Command, samples: Path) -> None:
+    server = SpeechServer(plain_answer, words=[Spoken("Hello.", 0.0, 1.0)])
+    async with serve_speech(server):
+        (v2t.folder / "v2t.toml").write_text(LANGUAGES.format(server=server.address))
+        asked = ("transcribe", samples / "jfk.wav", "--model", "base", "--json")
+        heard = await asyncio.to_thread(v2t.run, *asked, "--tag", "speech")
+        shown = await asyncio.to_thread(v2t.run, "jobs", "list", "--json")
+        others = await asyncio.to_thread(v2t.run, *asked, "--prompt", "another job", "--language", "en")
+
+    assert heard.exit_code == 0, heard.stderr
+    assert heard.json["data"]["files"][0]["transcript"]["provider"] == "custom_http"
+    assert len(server.seen) == 1
+    assert [job["tags"] for job in shown.json["data"]["jobs"]] == [["speech"]]
+    assert others.json["data"]["files"][0]["transcript"]["provider"] == "faster_whisper", "it has no tag"
