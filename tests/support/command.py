@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support.processes import processes_about, until
+from v2t.standalone import find_running
 
 _SECONDS = 60.0
 _PIPE_BYTES = 1 << 20  # so that a command is not held up while nobody reads what it says
@@ -94,7 +95,8 @@ class Command:
 
     def close(self) -> None:
         """End the cluster if it is kept up; fails when anything else still runs, after ending that too."""
-        self.run("down")
+        if find_running(Path(self.environment["V2T_STANDALONE__FOLDER"])):
+            self.run("down")
         try:
             self.assert_nothing_runs()
         finally:
