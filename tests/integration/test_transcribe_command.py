@@ -46,12 +46,12 @@ def test_the_default_model_is_multilingual_and_detects_the_language(v2t: Command
     assert transcript["timings"]["engine_seconds"] > 0
 
 
-def test_several_files_and_formats_at_once_into_a_folder(v2t: Command, samples: Path, tmp_path: Path) -> None:
+def test_several_files_and_formats_at_once_into_a_folder(kept: Command, samples: Path, tmp_path: Path) -> None:
     twin = tmp_path / "other" / "jfk.wav"
     twin.parent.mkdir()
     shutil.copy(samples / "jfk.wav", twin)
     wanted = ("--format", "txt,srt,json", "--output", tmp_path / "out")
-    outcome = v2t.run("transcribe", samples / "jfk.wav", samples / "austen.flac", *TINY, *wanted)
+    outcome = kept.run("transcribe", samples / "jfk.wav", samples / "austen.flac", *wanted)
     assert outcome.exit_code == 0
     assert outcome.stdout == ""
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -60,13 +60,13 @@ def test_several_files_and_formats_at_once_into_a_folder(v2t: Command, samples: 
     assert json.loads((tmp_path / "out" / "austen.json").read_text())["model"] == "tiny.en"
     assert KENNEDY in spoken((tmp_path / "out" / "jfk.txt").read_text())
     # the same content under another name is known already; what is there is left alone on demand
-    again = v2t.run("transcribe", twin, *TINY, "--output", tmp_path / "out", "--skip-existing")
+    again = kept.run("transcribe", twin, "--output", tmp_path / "out", "--skip-existing")
     assert again.exit_code == 0
     assert "its output exists, skipped" in again.stderr
 
 
-def test_both_engines_can_be_named(v2t: Command, samples: Path) -> None:
-    outcome = v2t.run("transcribe", samples / "jfk.wav", *TINY, "--provider", "whisper_cpp", "--format", "json")
+def test_both_engines_can_be_named(kept: Command, samples: Path) -> None:
+    outcome = kept.run("transcribe", samples / "jfk.wav", "--provider", "whisper_cpp", "--format", "json")
     assert outcome.exit_code == 0
     transcript = json.loads(outcome.stdout)
     assert KENNEDY in spoken(transcript["text"])
