@@ -129,6 +129,9 @@ class Artifacts:
         return self._folder / architecture / program.name
 
     def _fetch(self, program: Program, architecture: str, on_step: OnStep) -> Artifact:
+        artifact = self._look(program, architecture)
+        if program.cmake and artifact.state is not State.WHOLE:
+            _expect_compiler(program, architecture)
         with self._turn(program, architecture):
             artifact = self._look(program, architecture)
             if artifact.state is not State.WHOLE:
@@ -179,9 +182,6 @@ class Artifacts:
             on_step(f"building {named}, which takes minutes")
             return go.build(program, architecture, tool, work)
         if program.cmake:
-            if architecture != this_architecture():
-                raise ProgramUnavailable(f"{named} is built on a machine of that architecture, and this is another")
-            cmake.check_tools(program.name)
             on_step(f"building {named}, which takes minutes")
             return cmake.build(program, work)
         if architecture not in program.downloads:
@@ -189,6 +189,13 @@ class Artifacts:
         on_step(f"downloading {named}")
         partial.mkdir(exist_ok=True)  # it stays when it breaks off, to be gone on with
         return _download(program.downloads[architecture], program, partial, work)
+
+
+def _expect_compiler(program: Program, architecture: str) -> None:
+    if architecture != this_architecture():
+        named = f"{program.name} {program.version} for {architecture}"
+        raise ProgramUnavailable(f"{named} is built on a machine of that architecture, and this is another")
+    cmake.check_tools(program.name)
 
 
 def _state(path: Path, program: Program) -> State:

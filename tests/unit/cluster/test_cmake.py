@@ -56,6 +56,7 @@ def test_a_program_is_built_for_this_architecture_alone(monkeypatch: pytest.Monk
 
     with pytest.raises(ProgramUnavailable, match="for arm64 is built on a machine of that architecture"):
         artifacts.fetch("arm64", print, "whisper-cli")
+    assert not (tmp_path / "arm64").exists()  # which would look as if programs had been gathered for it
 
 
 def test_of_a_build_that_fails_the_last_error_is_told() -> None:
