@@ -64,6 +64,12 @@ async def with_failures(address: str) -> Histories:
         }
 
 
+async def lingering(address: str) -> Histories:
+    async with batch_cluster(address) as cluster:
+        result = await cluster.run(cluster.items(20))
+        return {"group_lingering": await _fetch(cluster, f"{result.batch_id}/g000000")}
+
+
 async def continued(address: str) -> Histories:
     async with batch_cluster(address) as cluster:
         with patch.object(batches, "GROUPS_A_RUN", 1):
@@ -143,7 +149,7 @@ async def retention(address: str) -> Histories:
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
-    for scenario in (with_failures, continued, cancelled, followed, uploads, sweep, retention)
+    for scenario in (with_failures, lingering, continued, cancelled, followed, uploads, sweep, retention)
 }
 
 

@@ -29,6 +29,7 @@ def test_there_is_a_history_of_every_workflow() -> None:
         "batch_with_failures",
         "group_cancelled",
         "group_followed",
+        "group_lingering",
         "group_of_uploads",
         "group_with_failures",
         "retention",

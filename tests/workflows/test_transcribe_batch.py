@@ -66,6 +66,13 @@ async def test_every_file_of_a_batch_has_its_transcript_and_its_line_in_the_repo
     assert record.user == "alice"
 
 
+async def test_a_group_is_not_woken_for_every_start_and_every_end_of_a_file(cluster: BatchCluster) -> None:
+    result = await cluster.run(cluster.items(20))
+    events = await cluster.event_types(f"{result.batch_id}/g000000")
+    assert events.count("CHILD_WORKFLOW_EXECUTION_STARTED") + events.count("CHILD_WORKFLOW_EXECUTION_COMPLETED") == 40
+    assert events.count("WORKFLOW_TASK_COMPLETED") <= 15
+
+
 async def test_bad_files_do_not_sink_their_batch_and_only_they_are_tried_again(server: str) -> None:
     broken, answer = failing()
     async with batch_cluster(server, answer) as cluster:  # type: ignore[arg-type]

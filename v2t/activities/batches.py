@@ -65,7 +65,7 @@ class BatchActivities:
     @property
     def steps(self) -> list[Callable[..., Any]]:
         """All of them, for a worker of the queue `v2t`."""
-        return [self.load_group, self.follow_job, self.store_outcomes, self.store_report]
+        return [self.load_group, self.linger, self.follow_job, self.store_outcomes, self.store_report]
 
     @activity.defn
     async def load_group(self, request: GroupRequest) -> LoadedGroup:
@@ -81,6 +81,11 @@ class BatchActivities:
             options=group.options,
             tags=group.tags,
         )
+
+    @activity.defn
+    async def linger(self, seconds: float) -> None:
+        """Do nothing for a moment."""
+        await asyncio.sleep(seconds)
 
     @activity.defn
     async def follow_job(self, request: FollowRequest) -> FollowedJob:

@@ -128,6 +128,7 @@ class GroupRequest:
     index: int
     user: str = DEFAULT_USER
     priority: int = DEFAULT_PRIORITY
+    linger_seconds: float = 0.0  # for each file under way; 0: not at all, as groups of older versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ RETRY = RetryPolicy(
     non_retryable_error_types=list(NOT_RETRYABLE),
 )
 
+LINGER_SECONDS = 0.05
+"""How long a group leaves its workflow task open for each file under way, once something has happened to one."""
+
 CHUNKS_IN_FLIGHT = 200
 """Pending activities a workflow keeps at most; Temporal advises at most 500."""
 

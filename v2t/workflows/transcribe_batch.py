@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from v2t.domain.jobs import JobState
     from v2t.workflows.file_children import owner_attributes
-    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, QUEUE, RETRY, STEP_TIMEOUT, priority_for
+    from v2t.workflows.policies import HEARTBEAT_TIMEOUT, LINGER_SECONDS, QUEUE, RETRY, STEP_TIMEOUT, priority_for
     from v2t.workflows.transcribe_group import TranscribeGroup
 
 _GROUP_STARTS = 60
@@ -100,7 +100,7 @@ class TranscribeBatch:
         return started >= self._request.groups_a_run or workflow.info().is_continue_as_new_suggested()
 
     async def _run_group(self, index: int) -> None:
-        request = GroupRequest(self._request.batch_id, index, self._request.user, self._priority)
+        request = GroupRequest(self._request.batch_id, index, self._request.user, self._priority, LINGER_SECONDS)
         try:
             self._totals = self._totals.plus(await self._execute_group(request))
         except ChildWorkflowError as error:  # the report says so of its files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
@@ -60,16 +61,22 @@ class TranscribeGroup:
         self._request = request
         self._jobs: dict[str, asyncio.Task[FileOutcome]] = {}
         self._outcomes: list[FileOutcome] = []
+        self._under_way = 0
+        self._news = False
 
     @workflow.run
     async def run(self, request: GroupRequest) -> BatchTotals:
         """Transcribe what is not done yet and keep how each file ended, also when cancelled in between."""
         group = await self._load()
         self._outcomes = list(group.finished)
+        lingering = asyncio.create_task(self._linger()) if request.linger_seconds else None
         try:
             await asyncio.gather(*(self._finish(item, group) for item in group.items))
         except asyncio.CancelledError:
             workflow.logger.info("%s/%d is cancelled", request.batch_id, request.index)
+        finally:
+            if lingering:
+                lingering.cancel()
         return await workflow.execute_activity_method(
             BatchActivities.store_outcomes,
             self._ended(),
@@ -98,8 +105,28 @@ class TranscribeGroup:
             retry_policy=RETRY,
         )
 
+    async def _linger(self) -> None:
+        """Whenever something has happened, leave the workflow task open for a moment: what happens meanwhile joins it.
+
+        Each start and each end of a file would take a workflow task of its own otherwise, as many as the file itself.
+        """
+        with suppress(ActivityError):  # of a worker that ends: the group does well without
+            while True:
+                await workflow.wait_condition(lambda: self._news and self._under_way > 0)
+                self._news = False
+                await workflow.execute_local_activity_method(
+                    BatchActivities.linger,
+                    self._request.linger_seconds * self._under_way,
+                    start_to_close_timeout=STEP_TIMEOUT,
+                )
+
     async def _finish(self, item: BatchItem, group: LoadedGroup) -> None:
-        self._outcomes.append(await self._outcome_of(item, group))
+        self._under_way += 1
+        try:
+            self._outcomes.append(await self._outcome_of(item, group))
+        finally:
+            self._under_way -= 1
+            self._news = True
 
     async def _outcome_of(self, item: BatchItem, group: LoadedGroup) -> FileOutcome:
         """How a file ended, whatever happened to it."""
@@ -147,6 +174,8 @@ class TranscribeGroup:
                 if not followed.again:
                     break
             else:
+                self._news = True
+                self._news = True
                 await self._release(item.upload)
                 return _outcome(item.name, await job)
         return followed.outcome
