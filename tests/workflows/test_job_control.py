@@ -16,7 +16,7 @@ from v2t.domain.jobs import JobState, Stage, TranscribeRequest, transcript_key
 from v2t.domain.search import SEARCH_ATTRIBUTES
 from v2t.testing import FakeAudioTools
 from v2t.worker import runtime
-from v2t.workflows import policies
+from v2t.workflows import transcribe_file
 from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, HEARTBEAT_TIMEOUT, QUEUE, host_queue
 
 SHORT = FakeAudioTools(10.0)
@@ -218,8 +218,7 @@ async def test_the_rest_of_a_long_file_is_cut_where_its_source_is(server: str) -
 
 
 async def test_another_machine_cuts_on_when_the_first_is_gone(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "HOST_QUEUE_WAIT", timedelta(seconds=1))
-
+    monkeypatch.setattr(transcribe_file, "HOST_QUEUE_WAIT", timedelta(seconds=1))
     cluster = FakeCluster(await Client.connect(server, NAMESPACE), ScriptedTranscriber())
     async with running_worker(cluster, LONG, host="m4-1", polls_host=False):
         request = await cluster.submit()
