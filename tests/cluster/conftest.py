@@ -19,6 +19,9 @@ _SYSTEM = "V2T_TEST_LAB_SYSTEM"
 """What the hosts run, of `python -m support.lab up --help`."""
 
 _HOSTS = ("m2", "m4-1", "m4-2")
+_WITH_WHISPER = "m4-2"
+"""Where the workers run Whisper over SSH, besides its own worker."""
+
 _SPARE = "m4-3"
 """Bare, and in no inventory until a test adds it."""
 
@@ -38,6 +41,7 @@ _LIFE = (
     "test_monitoring",
     "test_looking",
     "test_operator",
+    "test_ssh_whisper",
     "test_certificates",
     "test_secrets",
     "test_failures",
@@ -76,6 +80,10 @@ def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
     said = operator.run("init", str(operator.inventory), f"--control=m2={lab.host('m2').address}", *workers)
     assert said["exit_code"] == 0, said["errors"]
     reached = {name: value for name, value in lab.host("m2").variables.items() if name != "ansible_host"}
+    with (operator.inventory / "hosts.yml").open("a") as hosts:  # below the groups of v2t, which come last
+        hosts.write(f"    ssh_whisper:\n      hosts:\n        {_WITH_WHISPER}:\n")
+    brought = operator.run("artifacts", "fetch", "--only", "whisper-cli")
+    assert brought["exit_code"] == 0, brought["errors"]
     settings = yaml.safe_dump(_LAB_SETTINGS | reached)
     (operator.inventory / "group_vars" / "v2t.yml").write_text(settings)
     return operator

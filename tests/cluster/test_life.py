@@ -133,6 +133,7 @@ def test_a_removed_host_is_clean_and_forgotten(cluster: Lab, operator: Operator)
 
     assert set(operator.hosts()) == {"m2", "m4-1", "m4-3"}
     assert traces(cluster.host("m4-2")) == []
+    assert "ssh_whisper" not in cluster.host("m4-1").read("cat /etc/v2t/config.toml")
     known = cluster.host("m4-1").read("sed -n '/BEGIN v2t/,/END v2t/p' /etc/hosts")  # the lab's own lines stand beside
     assert ("m4-2" in known, "m4-3" in known) == (False, True), known
     address = cluster.host("m2").address

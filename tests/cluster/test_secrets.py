@@ -62,11 +62,12 @@ def test_all_are_exchanged_and_no_job_is_lost(cluster: Lab, operator: Operator, 
     exchanged = rotate(operator)["data"]["exchanged"]
 
     after = operator.secrets()
-    assert len(set(before) - set(after)) == len(exchanged) == 10
+    assert len(set(before) - set(after)) == len(exchanged) == 11
     ends = [file["state"] for file in v2t(operator, "batches", "watch", batch)["files"]]
     assert ends == ["completed"] * 30
     assert heard(operator, make_clips(tmp_path, 1, "after")[0]) == TEXT
     wait_healthy(cluster.host("m4-1"))
+    assert all(step["ok"] for step in v2t(operator, "providers", "test", "ssh_whisper")["steps"])
 
 
 def test_the_old_passwords_of_the_database_open_nothing(cluster: Lab, operator: Operator) -> None:

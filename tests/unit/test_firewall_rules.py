@@ -22,6 +22,7 @@ GROUPS = {
     "loadbalancer": ["two"],
     "monitoring": ["two"],
     "workers": ["three", "four"],
+    "ssh_whisper": ["one"],
 }
 SETTINGS = {
     "firewall_clients": ["10.0.0.0/8"],
@@ -99,6 +100,11 @@ def test_administrators_reach_what_is_theirs_and_nobody_else_does(rules: dict[st
     for ports in ("22", "9090", "3000"):
         assert let_in(rules["two"], ports) == {"198.51.100.0/24", "2001:db8::/32"}
     assert "tcp dport 22 accept" not in re.sub(r"saddr .*", "", rules["two"])
+
+
+def test_workers_reach_ssh_where_they_run_whisper(rules: dict[str, str]) -> None:
+    administrators = {"198.51.100.0/24", "2001:db8::/32"}
+    assert let_in(rules["one"], "22") == administrators | {"10.0.0.4", "fd00::3"}
 
 
 def test_families_of_addresses_have_rules_of_their_own(rules: dict[str, str]) -> None:

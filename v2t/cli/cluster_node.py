@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from v2t.cluster.machines import Machine
     from v2t.cluster.playbook import Ended
 
-_TOLD_TO_OTHERS = "base_configure,firewall,postgresql_configure,prometheus_configure"
+_TOLD_TO_OTHERS = "base_configure,firewall,postgresql_configure,ssh_whisper_configure,prometheus_configure"
 """Tags of what the other hosts must know of a host: its name, its address, that it is to be watched."""
 
 _of_yes = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -157,7 +157,9 @@ def remove(name: str, force: bool, named: Path | None, password: Path | None, ye
                 say(f"if {name} is dead, `v2t cluster node remove {name} --force` takes it out of the inventory")
             return as_result(ended, options)
     replace_file(path, text)
-    ended, options = _run_in_turn(inventory, found, told_as, ("site", PlaybookOptions(tags=_TOLD_TO_OTHERS)))
+    whisper = name in inventory.groups.get("ssh_whisper", ())
+    tags = f"{_TOLD_TO_OTHERS},client,worker_configure" if whisper else _TOLD_TO_OTHERS
+    ended, options = _run_in_turn(inventory, found, told_as, ("site", PlaybookOptions(tags=tags)))
     result = as_result(ended, options, {"host": name})
     lines = [*result.lines, f"{name} is out of {path}"]
     left = [place for place in (f"host_vars/{name}", f"host_vars/{name}.yml") if (inventory.folder / place).exists()]

@@ -148,9 +148,10 @@ async def _test(settings: Settings, name: str, host: str) -> list[dict[str, Any]
     hosts = (host,) if host else settings.ssh_whisper.hosts
     if not hosts:
         raise UsageError("ssh_whisper.hosts is not set; set it, or name one with --host")
+    model = settings.models.default
     provider = cast("SshWhisper", wiring.open_provider(settings, name))
     try:
-        return [{"where": each, **asdict(step)} for each in hosts async for step in provider.examine(each)]
+        return [{"where": each, **asdict(step)} for each in hosts async for step in provider.examine(each, model)]
     finally:
         await provider.close()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SERVICES = ("postgresql", "temporal", "minio", "redis", "loadbalancer", "monitoring")
 """Groups of the hosts that run a service; `control` is the parent of all of them."""
-GROUPS = ("v2t", "control", "workers", *SERVICES)
+GROUPS = ("v2t", "control", "workers", "ssh_whisper", *SERVICES)
 """All groups that the roles know."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

@@ -52,6 +52,7 @@ _EFFECTS = {
     "Restart Temporal's web interface": "the web interface is away for a moment",
     "Restart the workers": "worker by worker on each host; each ends what it computes first",
     "Restart the journal": "nobody notices",
+    "Reload SSH": "nobody notices",
 }
 """Handler → what its restart means; as docs/operations.md says."""
 

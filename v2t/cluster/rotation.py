@@ -56,6 +56,11 @@ ROTATIONS: Mapping[str, Rotation] = {
     "vault_redis_password": Rotation(
         ("redis", "worker_configure", "worker_run"), "the cache restarts empty, and the workers restart"
     ),
+    "vault_ssh_whisper_key": Rotation(
+        ("client", "ssh_whisper", "worker_configure", "worker_run"),
+        "the workers stop until all is done, and jobs wait",
+        stops_workers=True,
+    ),
     "vault_grafana_admin_password": Rotation(("monitoring",), "nothing"),
 }
 """In the order of the site's playbook, by which no server is asked with a secret that it does not have yet."""

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     PASSWORD = "password"  # noqa: S105 the kind, not one
     ACCOUNT = "account"
     ENCRYPTION_KEY = "encryption key"
+    SSH_KEY = "ssh key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ SECRETS: tuple[SecretVariable, ...] = (
     SecretVariable("vault_minio_webhook_token"),
     SecretVariable("vault_redis_password"),
     SecretVariable("vault_grafana_admin_password"),
+    SecretVariable("vault_ssh_whisper_key", Kind.SSH_KEY),
 )
 """All that a cluster needs; `v2t cluster init` makes those that are missing."""
 
@@ -61,6 +63,8 @@ def make_secret(kind: Kind) -> str:
     """A new one, of the system's randomness."""
     if kind is Kind.ENCRYPTION_KEY:
         return _KEY_PREFIX + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+    if kind is Kind.SSH_KEY:
+        return _make_ssh_key()
     if kind is Kind.ACCOUNT:
         return "v2t-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     return "".join(secrets.choice(_LETTERS) for _ in range(_PASSWORD_LENGTH))
@@ -79,7 +83,28 @@ def weakness(kind: Kind, value: object) -> str:
         return "" if _ACCOUNT.fullmatch(value) else "is not 3 to 20 letters, digits, dots, hyphens or underscores"
     if kind is Kind.ENCRYPTION_KEY:
         return "" if _is_encryption_key(value) else f"is not `{_KEY_PREFIX}` and base64 of {_KEY_BYTES} bytes"
+    if kind is Kind.SSH_KEY:
+        return "" if _is_ssh_key(value) else "is not a private key as `ssh-keygen -t ed25519 -N ''` writes it"
     return _password_weakness(value)
+
+
+def _make_ssh_key() -> str:
+    """A private key, as OpenSSH writes it, without a passphrase: the vault is what it is encrypted with."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def _is_ssh_key(value: str) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+    try:
+        return isinstance(load_ssh_private_key(value.encode(), password=None), Ed25519PrivateKey)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 def _password_weakness(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -103,7 +104,7 @@ def fill(text: str) -> tuple[str, tuple[str, ...]]:
     made = {secret.name: make_secret(secret.kind) for secret in missing_secrets(before)}
     filled = text or "---\n"
     for name, value in made.items():
-        line = f'{name}: "{value}"'
+        line = f"{name}: {json.dumps(value)}"  # which is YAML, and one line also for what has several
         empty = re.compile(rf"^{name}:(?:[ \t]*(?:\"\"|''|~|null))?(?P<comment>[ \t]+#.*)?[ \t]*$", re.MULTILINE)
         if name in before:
             filled = empty.sub(partial(_with_comment, line), filled, count=1)
@@ -130,7 +131,7 @@ def exchange(text: str, values: Mapping[str, str]) -> str:
             rf"^{name}:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'|>&*!#][^#\n]*?)(?P<comment>[ \t]+#.*)?[ \t]*$",
             re.MULTILINE,
         )
-        changed = written.sub(partial(_with_comment, f'{name}: "{value}"'), changed, count=1)
+        changed = written.sub(partial(_with_comment, f"{name}: {json.dumps(value)}"), changed, count=1)
     if not values.keys() <= before.keys() or parse(changed) != {**before, **values}:
         raise InventoryInvalid(f'{VAULT} cannot be changed by itself; write each secret there as `name: "value"`')
     return changed

@@ -13,7 +13,7 @@ from typing import ClassVar
 from v2t.config.ssh_whisper import SshWhisperSettings
 from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ConfigurationError
-from v2t.domain.jobs import Chunk, TranscribeOptions
+from v2t.domain.jobs import DEFAULT_MODEL, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.providers.guard import Guard, HostAnswer
 from v2t.providers.heard import make_result
@@ -106,16 +106,17 @@ class SshWhisper:
         said = f"{well} of {len(answers)} hosts answer" if len(answers) > 1 else "answers"
         return "; ".join([said, *(error.message for error in refusals)])
 
-    async def examine(self, host: str) -> AsyncIterator[Step]:
+    async def examine(self, host: str, model: str = DEFAULT_MODEL) -> AsyncIterator[Step]:
         """See step by step whether a host can be used; ends at the first step that fails.
 
         Args:
             host: one of the section, or another, as HOST or user@HOST:PORT.
+            model: the model to look for there, and to use.
 
         Raises:
             ConfigurationError: that is no host.
         """
-        steps = examine_host(find_host(host, self._settings), self._settings)
+        steps = examine_host(find_host(host, self._settings), self._settings, model)
         loop = asyncio.get_running_loop()
         try:
             while step := await loop.run_in_executor(self._threads, next, steps, None):

@@ -21,6 +21,7 @@ from v2t.cluster.progress import Failure
 from v2t.domain.errors import ClusterBusy
 
 WORKERS = [Machine("m4-1", "10.0.0.41"), Machine("m4-2", "10.0.0.42")]
+TOLD = "base_configure,firewall,postgresql_configure,ssh_whisper_configure,prometheus_configure"
 HOSTS = render_hosts(Machine("m2", "10.0.0.2"), WORKERS, "root")
 
 
@@ -54,7 +55,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def open_inventory(_named: object, _password: object) -> tuple[Inventory, None, list[Any]]:
         document = yaml.safe_load((tmp_path / "hosts.yml").read_text())["v2t"]
         workers = tuple(document["children"]["workers"]["hosts"] or ())
-        groups = {"workers": workers, "temporal": ("m2",), "minio": ("m2",)}
+        whisper = tuple(document["children"].get("ssh_whisper", {}).get("hosts", ()))
+        groups = {"workers": workers, "temporal": ("m2",), "minio": ("m2",), "ssh_whisper": whisper}
         variables = {host: {"v2t_name": "office", **(facts or {})} for host, facts in document["hosts"].items()}
         return Inventory(tmp_path, variables, groups), None, []
 
@@ -84,7 +86,7 @@ def test_a_new_host_is_looked_at_then_told_to_the_others_then_deployed(folder: P
     assert said.exit_code == 0, said.output
     assert runs.names == [
         "site m4-3 preflight",
-        "site all:!m4-3 base_configure,firewall,postgresql_configure,prometheus_configure",
+        f"site all:!m4-3 {TOLD}",
         "site m4-3",
     ]
     assert hosts_of(folder)["m4-3"] == {"ansible_host": "10.0.0.43", "ansible_user": "operator"}
@@ -147,9 +149,18 @@ def test_a_removed_host_is_cleaned_then_forgotten_by_the_others(folder: Path, ru
 
     said = invoke("node", "remove", "m4-2", "--yes")
 
-    assert runs.names == ["remove m4-2", "site base_configure,firewall,postgresql_configure,prometheus_configure"]
+    assert runs.names == ["remove m4-2", f"site {TOLD}"]
     assert set(hosts_of(folder)) == {"m2", "m4-1"}
     assert "host_vars/m4-2.yml is left" in said.stdout
+
+
+def test_the_workers_forget_a_removed_host_that_ran_whisper_for_them(folder: Path, runs: Runs) -> None:
+    with (folder / "hosts.yml").open("a") as hosts:
+        hosts.write("    ssh_whisper:\n      hosts:\n        m4-2:\n")
+
+    assert invoke("node", "remove", "m4-2", "--yes").exit_code == 0
+
+    assert runs.names[1:] == [f"site {TOLD},client,worker_configure"]
 
 
 def test_a_dead_host_is_removed_by_force_only(folder: Path, runs: Runs) -> None:
@@ -162,7 +173,7 @@ def test_a_dead_host_is_removed_by_force_only(folder: Path, runs: Runs) -> None:
 
     runs.failures = {}
     assert invoke("node", "remove", "m4-2", "--force", "--yes").exit_code == 0
-    assert runs.names[1:] == ["site base_configure,firewall,postgresql_configure,prometheus_configure"]
+    assert runs.names[1:] == [f"site {TOLD}"]
     assert "m4-2" not in hosts_of(folder)
 
 

@@ -37,6 +37,8 @@ def test_an_encryption_key_is_32_bytes_for_minio() -> None:
         (Kind.ENCRYPTION_KEY, "v2t:c2hvcnQ=", "32 bytes"),
         (Kind.ENCRYPTION_KEY, "v2t:not base64", "32 bytes"),
         (Kind.ENCRYPTION_KEY, "other:" + "A" * 43 + "=", "32 bytes"),
+        (Kind.SSH_KEY, "hush", "not a private key"),
+        (Kind.SSH_KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\n!\n", "not a private key"),
     ],
 )
 def test_a_weak_secret_is_named_without_being_told(kind: Kind, value: object, why: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from v2t.cluster import vault
-from v2t.cluster.secrets import SECRETS
+from v2t.cluster.secrets import SECRETS, Kind, make_secret
 from v2t.domain.errors import InventoryInvalid, VaultRefused
 
 
@@ -21,6 +21,18 @@ def test_missing_and_empty_secrets_are_filled_and_the_rest_stays_as_it_is() -> N
     assert all(values[secret.name] for secret in SECRETS)
     assert filled.startswith(kept + 'vault_pki_passphrase: "')
     assert '"  # empty\nvault_own: 1\nvault_minio_root_user: "v2t-' in filled
+
+
+def test_a_secret_of_several_lines_is_filled_and_exchanged_in_one() -> None:
+    filled, _ = vault.fill("")
+    key = vault.parse(filled)["vault_ssh_whisper_key"]
+    other = make_secret(Kind.SSH_KEY)
+
+    changed = vault.exchange(filled, {"vault_ssh_whisper_key": other})
+
+    assert key.startswith("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    assert vault.parse(changed)["vault_ssh_whisper_key"] == other != key
+    assert len(changed.splitlines()) == len(filled.splitlines()) == len(SECRETS) + 1
 
 
 def test_a_full_vault_is_not_changed() -> None:
