@@ -91,11 +91,14 @@ def measure_ssh(bench: Bench) -> None:
         # one is all connection, of the other most is Whisper
         for what, changes, least in (("a command that does nothing", {}, 1.5), ("whisper-cli", real, 1.0)):
             section = settings_for(server, work, **changes)
-            pooled, separate = [], []
+            pooled: list[float] = []
+            separate: list[float] = []
             files = [SAMPLES / "jfk.wav"] * bench.files
+            turns = [(1, pooled), (len(files), separate)]
             for _ in range(bench.rounds):
-                pooled.append(asyncio.run(_seconds_over_ssh(server, section, files, connections=1)))
-                separate.append(asyncio.run(_seconds_over_ssh(server, section, files, connections=len(files))))
+                for connections, found in turns:
+                    found.append(asyncio.run(_seconds_over_ssh(server, section, files, connections)))
+                turns.reverse()  # each time the other one first
             ratio = statistics.median(b / a for a, b in zip(pooled, separate, strict=True))
             each = [f"{1000 * statistics.median(found) / bench.files:.0f} ms" for found in (separate, pooled)]
             measured = f"{ratio:.2f} ({each[0]} a file, pooled {each[1]})"
