@@ -364,8 +364,12 @@ def stage_cutting(v2t: Command) -> object:
     return any((v2t.data / "scratch").glob("*/"))
 
 
+def chunk_results(v2t: Command) -> set[Path]:
+    return set((v2t.data / "objects").glob("t-*/chunks/*.json"))
+
+
 def stage_transcribing(v2t: Command) -> object:
-    return any((v2t.data / "objects").glob("t-*/chunks/*.json"))
+    return chunk_results(v2t)
 
 
 @pytest.mark.parametrize("stage", [stage_start, stage_cutting, stage_transcribing])
@@ -416,8 +420,9 @@ def test_sigterm_is_treated_like_an_interrupt(in_pieces: Command, long_recording
 def test_an_interrupt_while_another_process_runs_the_cluster_cancels_the_job(
     kept: Command, long_recording: Path
 ) -> None:
+    of_others = chunk_results(kept)
     process = kept.start("transcribe", long_recording, "--fresh")
-    until_seen(process, lambda: stage_transcribing(kept))
+    until_seen(process, lambda: chunk_results(kept) - of_others)
     interrupt(process)
     outcome = finish(process)
     assert complaint(outcome, 130).startswith("interrupted")
