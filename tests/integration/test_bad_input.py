@@ -345,7 +345,7 @@ def until_seen(process: subprocess.Popen[str], condition: Callable[[], object]) 
 
 @pytest.fixture
 def long_recording(samples: Path, tmp_path: Path) -> Path:
-    return write_wav(tmp_path / "long.wav", tile([read_wav(samples / "jfk.wav")], 400))
+    return write_wav(tmp_path / "interrupted.wav", tile([read_wav(samples / "jfk.wav")], 400))
 
 
 @pytest.fixture
@@ -426,7 +426,7 @@ def test_an_interrupt_while_another_process_runs_the_cluster_cancels_the_job(
     interrupt(process)
     outcome = finish(process)
     assert complaint(outcome, 130).startswith("interrupted")
-    (job,) = kept.run("jobs", "list", "--text", "long.wav", "--json").json["data"]["jobs"]
+    (job,) = kept.run("jobs", "list", "--text", "interrupted.wav", "--json").json["data"]["jobs"]
     assert job["state"] == "cancelled"
     result = kept.run("jobs", "result", job["job_id"])
     assert result.exit_code == 1
