@@ -107,6 +107,7 @@ async def test_cancelling_ends_the_work_within_2_seconds_and_leaves_nothing(subj
     progress: list[float] = []
     task = asyncio.create_task(subject.hear(subject.long_audio(), 90.0, progress.append))
     await until(lambda: task.done() or subject.begun(progress), "it works", 300.0)
+    assert bool(progress) == subject.provider.capabilities.streaming
     begun = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

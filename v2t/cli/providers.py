@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from v2t.config import Settings
+    from v2t.domain.capabilities import Capabilities
     from v2t.health.engine_parts import EngineState
     from v2t.health.provider_parts import ProviderState
     from v2t.health.provider_status import ProviderStatus
@@ -204,11 +205,19 @@ def _status_rows(found: ProviderStatus) -> list[tuple[str, ...]]:
 def _status_data(found: ProviderStatus) -> dict[str, Any]:
     calls, queue = found.calls, found.queue
     return _state_data(found.state) | {
+        "capabilities": _capabilities_data(found.state.capabilities),
         "hosts": [_state_data(host) for host in found.state.hosts],
         "last_hour": {"calls": calls.calls, "succeeded": calls.succeeded} if calls else None,
         "queue": {"waiting": queue.waiting, "workers": queue.workers} if queue else None,
         "dollars_per_minute": found.dollars_per_minute,
     }
+
+
+def _capabilities_data(capabilities: Capabilities | None) -> dict[str, Any] | None:
+    if not capabilities:
+        return None
+    languages = capabilities.languages
+    return asdict(capabilities) | {"languages": sorted(languages) if languages is not None else None}
 
 
 def _state_data(state: ProviderState) -> dict[str, Any]:

@@ -13,6 +13,7 @@ class Capabilities:
     words: bool = True  # gives each word its time
     translation: bool = False  # into English
     diarisation: bool = False  # tells speakers apart
+    streaming: bool = False  # tells how far it is while it computes; else only when it has ended
     limit_bytes: int = 0  # of a request; 0: none
     limit_seconds: float = 0.0  # of audio in a request; 0: none
     dollars_per_minute: float = 0.0  # of audio, by its price list

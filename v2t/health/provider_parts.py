@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from v2t.domain.breaker import Breaker, host_key
+from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ProviderUnreachable, V2TError
 from v2t.domain.ports import Breakers, RemoteTranscriber
 from v2t.health.report import Part, broken, fine, weak
@@ -32,6 +33,7 @@ class ProviderState:
     error: V2TError | None
     breaker: Breaker
     breaker_state: str
+    capabilities: Capabilities | None = None  # None: of a host, or its settings do not open it
     hosts: tuple[ProviderState, ...] = ()  # of one that chooses between several
 
 
@@ -42,10 +44,11 @@ async def ask_provider(settings: Settings, name: str, limit_seconds: float, brea
     started, said = time.monotonic(), ""
     error: V2TError | None = None
     answers: Sequence[HostAnswer] = ()
+    capabilities: Capabilities | None = None
     try:
         async with asyncio.timeout(limit_seconds):
             provider = await asyncio.to_thread(wiring.open_provider, settings, name)
-            started = time.monotonic()  # loading its library says nothing of it
+            started, capabilities = time.monotonic(), provider.capabilities  # loading its library says nothing of it
             try:
                 if isinstance(provider, ChoosesHosts):
                     answers = await provider.survey(limit_seconds * (1 - _MARGIN_SHARE))
@@ -60,7 +63,7 @@ async def ask_provider(settings: Settings, name: str, limit_seconds: float, brea
     hosts = await asyncio.to_thread(lambda: tuple(_host_state(name, answer, breakers) for answer in answers))
     breaker = await asyncio.to_thread(breakers.read, name)
     said = error.message if error else said
-    return ProviderState(name, said, seconds, error, breaker, breaker.state(time.time()), hosts)
+    return ProviderState(name, said, seconds, error, breaker, breaker.state(time.time()), capabilities, hosts)
 
 
 async def _check(provider: RemoteTranscriber, answers: Sequence[HostAnswer]) -> str:

@@ -77,7 +77,7 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """See RemoteTranscriber.capabilities: all that Whisper can, and for nothing."""
-        return Capabilities(translation=True)
+        return Capabilities(translation=True, streaming=True)
 
     async def check(self) -> str:
         """See RemoteTranscriber.check; it is asked once, and what its jobs showed since counts as well."""

@@ -64,7 +64,9 @@ class SshWhisper:
     def capabilities(self) -> Capabilities:
         """See RemoteTranscriber.capabilities."""
         return Capabilities(
-            translation=bool(self._settings.translate_arguments), dollars_per_minute=self._settings.dollars_per_minute
+            translation=bool(self._settings.translate_arguments),
+            streaming=True,
+            dollars_per_minute=self._settings.dollars_per_minute,
         )
 
     async def transcribe(

@@ -96,6 +96,8 @@ def test_the_status_tells_how_the_last_hours_calls_went(tmp_path: Path) -> None:
     (state,) = data(outcome)["providers"]
     assert state["last_hour"] == {"calls": 3, "succeeded": 2}
     assert (state["queue"], state["dollars_per_minute"], state["hosts"]) == (None, 0.001, [])
+    can = state["capabilities"]
+    assert (can["languages"], can["words"], can["diarisation"], can["streaming"]) == (None, True, False, False)
     line = call("status", "whisper_server").stdout.splitlines()[1]
     assert "67 % of 3  closed" in line
     assert "$0.001/min" in line

@@ -7,6 +7,7 @@ import pytest
 
 from v2t.config import Settings
 from v2t.domain.breaker import BreakerPolicy, end_call
+from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ProviderUnreachable
 from v2t.health.provider_parts import look_at_provider
 from v2t.health.report import Status
@@ -22,6 +23,8 @@ ANSWERS = (
 
 class WithHosts:
     """A provider that chooses between hosts, of which one is down."""
+
+    capabilities = Capabilities()
 
     def guard_hosts(self, guard: Guard) -> None: ...
 
