@@ -7,12 +7,13 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from temporalio.client import Client as TemporalClient
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -24,6 +25,7 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
+from v2t.client.failures import BriefFailures
 from v2t.domain.errors import (
     ClusterUnreachable,
     ConfigurationError,
@@ -63,6 +65,9 @@ class TlsFiles:
     server_name: str = ""  # in the server's certificate, where it is not the host of the address
 
 
+_CONVERTER = replace(DataConverter.default, failure_converter_class=BriefFailures)
+
+
 async def open_temporal(
     address: str, namespace: str, tls: TlsFiles | None, metrics_address: str = ""
 ) -> TemporalClient:
@@ -86,6 +91,7 @@ async def open_temporal(
             tls=config,
             runtime=_runtime(metrics_address),
             connect_timeout=timedelta(seconds=_CONNECT_SECONDS),
+            data_converter=_CONVERTER,
         )
     except RuntimeError as error:
         raise _refused(address, str(error), tls) from error
