@@ -183,7 +183,8 @@ class TranscriptionActivities:
             is_over = not error.retryable or is_last_try(error, TRIES)
             if not (first and others and is_over and may_be_the_providers(error.code)):
                 raise
-            failure = Failure(first.provider, error.code, error.message)
+            seconds = time.time() - activity.info().scheduled_time.timestamp()
+            failure = Failure(first.provider, error.code, error.message, seconds)
             return dataclasses.replace(cut, plan=others, failures=(failure,))
         return dataclasses.replace(cut, stored=result)
 

@@ -177,9 +177,11 @@ class Failure:
     provider: str
     code: str  # name of the error's class
     message: str
+    seconds: float = 0.0  # that all its tries took; 0: of a version that did not count them
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.message}"
+        took = f" (after {self.seconds:.1f} s)" if self.seconds else ""
+        return f"{self.provider}: {self.message}{took}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from temporalio import workflow
@@ -49,6 +50,7 @@ class Chain:
             if choice in self._given_up:
                 continue
             others = [other for other in self._plan[place + 1 :] if other not in self._given_up]
+            began = workflow.now()
             try:
                 return await attempt(choice, TRIES if others else 0)
             except ActivityError as error:
@@ -57,7 +59,8 @@ class Chain:
                     raise
                 if choice not in self._given_up:
                     self._given_up.add(choice)
-                    self._failures.append(failure)
+                    seconds = (workflow.now() - began).total_seconds()
+                    self._failures.append(replace(failure, seconds=seconds))
         told = "; ".join(map(str, self._failures))
         raise ApplicationError(f"every provider failed. {told}", type=ProvidersExhausted.__name__, non_retryable=True)
 
