@@ -142,7 +142,7 @@ def kind_of(pool: RecordingPool, engines: Engines) -> WhisperCpp:
 
 async def test_an_engine_says_what_it_can_do_and_whether_it_works(pool: RecordingPool) -> None:
     works, broken = Engines(probe=lambda _: Probe("CUDA = 2")), Engines(probe=lambda _: Probe("", "no library"))
-    assert kind_of(pool, works).capabilities == Capabilities(words=True, translation=True)
+    assert kind_of(pool, works).capabilities == Capabilities(words=True, translation=True, streaming=True)
     assert await kind_of(pool, works).check() == "can compute on cpu, cuda"
     with pytest.raises(ConfigurationError, match="no library"):
         await kind_of(pool, broken).check()

@@ -329,7 +329,7 @@ async def test_what_it_cannot_do_is_refused_before_it_connects(
 ) -> None:
     before = server.logins
     provider = provider_for(translate_arguments=(), dollars_per_minute=0.5, model_path="/m/{name}")
-    assert provider.capabilities == Capabilities(translation=False, dollars_per_minute=0.5)
+    assert provider.capabilities == Capabilities(translation=False, streaming=True, dollars_per_minute=0.5)
     for options in (TranscribeOptions(translate=True), TranscribeOptions(model="../x")):
         with pytest.raises(ProviderRejected):
             await hear(provider, audio, options)
