@@ -79,7 +79,7 @@ test: $(DEV) ## The quick tests (under 5 minutes on 2 cores)
 servers: $(DEV) ## Start real servers on loopback for trying things out, until Ctrl-C
 	@PYTHONPATH=tests $(BIN)/python -m support.servers $(SERVERS)
 
-test-servers: $(DEV) ## The tests that need PostgreSQL, Temporal, MinIO and Redis; they start them
+test-servers: $(DEV) ## The tests that need PostgreSQL, Temporal, MinIO, Redis, sshd or whisper.cpp; they start them
 	$(BIN)/pytest -m servers --numprocesses 2 --dist loadfile
 
 chaos: $(DEV) ## Break the servers, workers and disks in the middle of real work, and look at the result

@@ -60,7 +60,16 @@ OUTSIDE = "whisper_cli"
 """whisper_cpp as a program of its own, which has to be built."""
 
 
-@pytest.fixture(scope="session", params=[*LOCAL_PROVIDERS, pytest.param(OUTSIDE, marks=pytest.mark.servers)])
+_QUICK = "faster_whisper"
+"""The engine that `local` is here; the others' cases take a minute more of computing."""
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=() if name == _QUICK else pytest.mark.servers) for name in (*LOCAL_PROVIDERS, OUTSIDE)
+    ],
+)
 def provider_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

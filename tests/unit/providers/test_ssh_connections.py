@@ -28,6 +28,8 @@ from v2t.providers.ssh_connections import Connections
 from v2t.providers.ssh_login import Host, find_host, open_connection
 from v2t.storage.breakers import SharedBreakers
 
+pytestmark = pytest.mark.servers  # sshd
+
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SshServer, SshServer]]:

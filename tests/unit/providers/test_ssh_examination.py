@@ -14,6 +14,8 @@ from v2t.domain.errors import ConfigurationError
 from v2t.providers.ssh_whisper import SshWhisper
 from v2t.providers.trial import Step
 
+pytestmark = pytest.mark.servers  # sshd
+
 STEPS = ["resolve", "connect", "host key", "login", "folder", "command", "model", "sample"]
 
 

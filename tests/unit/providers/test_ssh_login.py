@@ -16,6 +16,8 @@ from support.ssh_server import SshServer, make_key, serve_ssh, settings_for
 from v2t.domain.errors import ConfigurationError, CredentialsRefused, ProviderUnreachable, V2TError
 from v2t.providers.ssh_login import Stages, close_connection, find_host, open_connection
 
+pytestmark = pytest.mark.servers  # sshd
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:

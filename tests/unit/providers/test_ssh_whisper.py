@@ -30,6 +30,8 @@ from v2t.domain.jobs import Chunk, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress, RemoteTranscriber
 from v2t.providers.ssh_whisper import SshWhisper
 
+pytestmark = pytest.mark.servers  # sshd
+
 ENGLISH = TranscribeOptions(model="base", language="en")
 CHUNK = Chunk(0, "0.wav", (Piece(0.0, 11.0),))
 
