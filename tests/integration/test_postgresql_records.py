@@ -269,7 +269,7 @@ def test_the_rows_of_0001_move_to_their_months(url: str) -> None:
             values = {
                 column: value
                 for column, value in statements._fields(replace(RECORD, job_id=job_id, created_at=moment)).items()
-                if column not in ("batch_id", "engine_seconds")
+                if column not in ("batch_id", "engine_seconds", "tags")  # of later versions
             }
             names = ", ".join(f'"{name}"' for name in values)
             places = ", ".join(f":{name}" for name in values)
