@@ -13,8 +13,8 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 INSTALL_V2T = $(PIP_INSTALL) --no-build-isolation --editable . >&2
 
 UV ?= $(BIN)/uv
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-header --group build $(if $(UPGRADE),--upgrade)
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	$(if $(UPGRADE),--upgrade)
 
 CHECKS := check-format check-rules check-types check-layers check-yaml check-roles check-docs
 
@@ -107,9 +107,10 @@ docs: $(DEV) ## Write docs/commands.md and docs/configuration.md from the code
 	$(BIN)/python docs/generate.py
 
 lock: | $(DEV) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes newer versions)
-	$(COMPILE) --all-extras --output-file requirements/dev.txt
-	$(COMPILE) --extra local --extra faster-whisper --extra models --constraints requirements/dev.txt \
-		--output-file requirements/local.txt
+	$(COMPILE) pyproject.toml --group build --all-extras --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --group build --extra local --extra faster-whisper --extra models \
+		--constraints requirements/dev.txt --output-file requirements/local.txt
+	echo uv | $(COMPILE) - --constraints requirements/dev.txt --output-file requirements/installer.txt
 
 build: $(DEV) ## Make wheel and source archive in dist/
 	rm -rf dist

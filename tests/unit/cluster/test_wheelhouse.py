@@ -86,7 +86,9 @@ def test_the_archive_holds_the_wheels_and_their_hashes(tmp_path: Path, monkeypat
     said: list[str] = []
     found = gather_wheels(tmp_path, "amd64", "3.11", said.append)
     with tarfile.open(found.dependencies) as archive:
-        assert sorted(archive.getnames()) == ["click-8.3.0-py3-none-any.whl", "requirements.txt"]
+        assert sorted(archive.getnames()) == ["click-8.3.0-py3-none-any.whl", "installer.txt", "requirements.txt"]
+        installer = archive.extractfile("installer.txt")
+        assert installer and installer.read().startswith(b"uv==")
     assert found.wheel.read_bytes() == b"v2t"
     assert len(said) == 1
 
