@@ -19,7 +19,7 @@ from v2t.domain.jobs import LOCAL
 from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
-from v2t.providers.guard import OnCall, observe_no_call
+from v2t.providers.guard import Guard, OnCall, observe_no_call
 from v2t.providers.guarded import guarded
 from v2t.providers.table import REMOTE_PROVIDERS, load_class
 
@@ -140,7 +140,8 @@ class Workshop:
     def _open_remote(self, name: str) -> RemoteTranscriber:
         if name not in self._remotes:
             provider = wiring.open_provider(self._settings, name)
-            self._remotes[name] = guarded(provider, self._breakers, BreakerPolicy(), _call_observer(self._settings))
+            guard = Guard(name, self._breakers, BreakerPolicy(), observe=_call_observer(self._settings))
+            self._remotes[name] = guarded(provider, guard)
         return self._remotes[name]
 
     def _open_engine(self, name: str) -> LocalEngine:

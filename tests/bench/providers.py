@@ -32,6 +32,7 @@ from v2t.config import load_settings
 from v2t.config.ssh_whisper import SshWhisperSettings
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.ports import RemoteTranscriber
+from v2t.providers.guard import Guard
 from v2t.providers.guarded import Guarded
 from v2t.providers.ssh_whisper import SshWhisper
 from v2t.storage.breakers import SharedBreakers
@@ -66,7 +67,7 @@ def measure_overhead(bench: Bench) -> None:
 
 
 async def _report_overhead(bench: Bench, api: Api, address: str, recording: Recording, calls: int) -> None:
-    provider: RemoteTranscriber = Guarded(api.open(address), SharedBreakers(), BreakerPolicy())
+    provider: RemoteTranscriber = Guarded(api.open(address), Guard(api.name, SharedBreakers(), BreakerPolicy()))
 
     async def ours() -> object:
         return await hear(provider, recording.path, seconds=recording.seconds, language="en")

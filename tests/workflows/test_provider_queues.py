@@ -20,6 +20,7 @@ from v2t.client.queues import queue_facts
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.jobs import AUTO, Choice, TranscribeRequest
 from v2t.domain.ports import Transcriber
+from v2t.providers.guard import Guard
 from v2t.providers.guarded import Guarded
 from v2t.storage.breakers import SharedBreakers
 from v2t.testing import FakeAudioTools
@@ -71,7 +72,9 @@ async def asking(
         for _ in range(WORKERS):
             provider = API.open(api.address)
             stack.push_async_callback(provider.close)
-            others: dict[str, Transcriber] = {"custom_http": Guarded(provider, breakers, BreakerPolicy())}
+            others: dict[str, Transcriber] = {
+                "custom_http": Guarded(provider, Guard("custom_http", breakers, BreakerPolicy()))
+            }
             client = await Client.connect(server, NAMESPACE)
             cluster = FakeCluster(
                 client,

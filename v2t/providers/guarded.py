@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.capabilities import Capabilities
 from v2t.domain.jobs import Chunk, TranscribeOptions
-from v2t.domain.ports import Breakers, EngineResult, OnProgress, RemoteTranscriber
-from v2t.providers.guard import Guard, HostAnswer, OnCall, observe_no_call
+from v2t.domain.ports import EngineResult, OnProgress, RemoteTranscriber
+from v2t.providers.guard import Guard, HostAnswer
 
 
 @runtime_checkable
@@ -31,21 +29,12 @@ class ChoosesHosts(Protocol):
         ...
 
 
-def guarded(
-    provider: RemoteTranscriber, breakers: Breakers, policy: BreakerPolicy, observe: OnCall = observe_no_call
-) -> RemoteTranscriber:
-    """The provider behind a breaker, or behind one for each of its hosts.
-
-    Args:
-        provider: whom to ask.
-        breakers: what is known of failures, by everybody who asks.
-        policy: when it is left alone.
-        observe: told of each call.
-    """
+def guarded(provider: RemoteTranscriber, guard: Guard) -> RemoteTranscriber:
+    """The provider behind a breaker, or behind one for each of its hosts."""
     if isinstance(provider, ChoosesHosts):
-        provider.guard_hosts(Guard(provider.name, breakers, policy, observe=observe))
+        provider.guard_hosts(guard)
         return provider
-    return Guarded(provider, breakers, policy, observe=observe)
+    return Guarded(provider, guard)
 
 
 class Guarded:
@@ -53,22 +42,12 @@ class Guarded:
 
     Args:
         provider: whom to ask.
-        breakers: what is known of its failures, by everybody who asks it.
-        policy: when it is left alone.
-        clock: Unix time.
-        observe: told of each call.
+        guard: lets the calls out, or not.
     """
 
-    def __init__(
-        self,
-        provider: RemoteTranscriber,
-        breakers: Breakers,
-        policy: BreakerPolicy,
-        clock: Callable[[], float] = time.time,
-        observe: OnCall = observe_no_call,
-    ) -> None:
+    def __init__(self, provider: RemoteTranscriber, guard: Guard) -> None:
         self._provider = provider
-        self._guard = Guard(provider.name, breakers, policy, clock, observe)
+        self._guard = guard
 
     @property
     def name(self) -> str:

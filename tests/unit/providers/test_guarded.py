@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from support.processes import until
 
-from v2t.domain.breaker import BreakerPolicy
+from v2t.domain.breaker import Breaker, BreakerPolicy
 from v2t.domain.capabilities import Capabilities
 from v2t.domain.errors import ProviderBusy, ProviderRejected, ProviderResting, ProviderUnreachable, V2TError
 from v2t.domain.jobs import Chunk, Piece, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
+from v2t.providers.guard import Guard, OnCall, observe_no_call
 from v2t.providers.guarded import Guarded
 from v2t.storage.breakers import SharedBreakers
 
@@ -53,7 +54,10 @@ class Bench:
         self.now = 1000.0
         self.provider = Provider()
         self.breakers = SharedBreakers()
-        self.guarded = Guarded(self.provider, self.breakers, BreakerPolicy(), lambda: self.now)
+        self.guarded = Guarded(self.provider, self.guard())
+
+    def guard(self, observe: OnCall = observe_no_call) -> Guard:
+        return Guard(self.provider.name, self.breakers, BreakerPolicy(), lambda: self.now, observe)
 
     async def call(self) -> EngineResult:
         return await self.guarded.transcribe(Path("0.wav"), CHUNK, TranscribeOptions(), lambda _: None)
@@ -139,15 +143,11 @@ async def test_while_it_asks_to_be_left_in_peace_nobody_calls_it(monkeypatch: py
 
 async def test_each_call_is_told_with_what_became_of_the_breaker() -> None:
     bench, told = Bench(), []
-    bench.guarded = Guarded(
-        bench.provider,
-        bench.breakers,
-        BreakerPolicy(),
-        lambda: bench.now,
-        lambda provider, host, outcome, before, after: told.append(
-            (provider, host, outcome, before.openings, after.openings)
-        ),
-    )
+
+    def tell(provider: str, host: str, outcome: str, before: Breaker, after: Breaker) -> None:
+        told.append((provider, host, outcome, before.openings, after.openings))
+
+    bench.guarded = Guarded(bench.provider, bench.guard(tell))
     await bench.call()
     await bench.fail(4, DOWN())
     with pytest.raises(ProviderResting):
