@@ -85,7 +85,7 @@ def status(names: tuple[str, ...], timeout: float) -> Result:
     table = as_table(headings, [*map(_engine_row, here), *(row for each in found for row in _status_rows(each))])
     errors = tuple(ProviderError(f"{state.name}: {state.said}") for state in states if state.error)
     nobody = ["No provider is set up; `v2t providers list` shows what each lacks."]
-    data = {"engines": [_engine_data(state) for state in here], "providers": [_status_data(each) for each in found]}
+    data = {"engines": [_answer_data(state) for state in here], "providers": [_status_data(each) for each in found]}
     return Result(data=data, lines=table if states else nobody, errors=errors)
 
 
@@ -173,7 +173,7 @@ def _engine_row(state: EngineState) -> tuple[str, ...]:
     return (state.name, "failed" if state.error else "ok", answer, "-", "-", "-", "-", state.said)
 
 
-def _engine_data(state: EngineState) -> dict[str, Any]:
+def _answer_data(state: EngineState | ProviderState) -> dict[str, Any]:
     return {
         "name": state.name,
         "ok": state.error is None,
@@ -221,12 +221,7 @@ def _capabilities_data(capabilities: Capabilities | None) -> dict[str, Any] | No
 
 
 def _state_data(state: ProviderState) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "ok": state.error is None,
-        "detail": state.said,
-        "code": state.error.code if state.error else "",
-        "answer_seconds": round(state.seconds, 3),
+    return _answer_data(state) | {
         "breaker": state.breaker_state,
         "recent_calls": len(state.breaker.outcomes),
         "recent_failures": state.breaker.outcomes.count(False),
