@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from v2t.domain.errors import ConfigurationError, EngineNotInstalled, V2TError
 from v2t.domain.jobs import LOCAL
 from v2t.health.report import Part, broken, fine, weak
-from v2t.providers.engine_probe import parse_answer
-from v2t.providers.table import check_installed, fastest_first
+from v2t.providers.table import fastest_first
 
 if TYPE_CHECKING:
     from v2t.config import Settings
@@ -80,11 +79,7 @@ def _ask(engines: Engines, name: str) -> EngineState:
     started = time.monotonic()
     error: V2TError | None = None
     try:
-        check_installed(engines.providers[name])
-        probe = engines.examine(name)
-        said = f"can compute on {', '.join(parse_answer(probe.said)[0])}" if probe.said else "did not answer in time"
-        if probe.trouble:
-            error = ConfigurationError(probe.trouble)
+        said = engines.check(name)
     except ConfigurationError as caught:
         error = caught
     return EngineState(name, error.message if error else said, time.monotonic() - started, error)

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import ConfigurationError, EngineCrashed, EngineEmptyResult, EngineTimedOut
+from v2t.domain.errors import EngineCrashed, EngineEmptyResult, EngineTimedOut
 from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
 from v2t.domain.transcript import Segment, segments_from_document
-from v2t.providers.engine_probe import parse_answer
 from v2t.providers.engines import Engines
 from v2t.providers.heard import SURELY_SPEECH_SECONDS
-from v2t.providers.table import check_installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,11 +79,7 @@ class LocalEngine:
 
     async def check(self) -> str:
         """See RemoteTranscriber.check; it is asked once, and what its jobs showed since counts as well."""
-        check_installed(self._engines.providers[self.name])
-        probe = await asyncio.to_thread(self._engines.examine, self.name)
-        if trouble := self._engines.trouble(self.name):
-            raise ConfigurationError(trouble)
-        return f"can compute on {', '.join(parse_answer(probe.said)[0])}"
+        return await asyncio.to_thread(self._engines.check, self.name)
 
     async def transcribe(
         self, audio: Path, chunk: Chunk, options: TranscribeOptions, on_progress: OnProgress

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from v2t.providers.engine_probe import Probe, probe_engine
+from v2t.domain.errors import ConfigurationError
+from v2t.providers.engine_probe import Probe, parse_answer, probe_engine
 from v2t.providers.table import LocalProvider, candidates_for, check_installed, local_providers, resolve_provider
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,19 @@ class Engines:
             if trouble := self._probes[name].trouble:
                 self._pass_over(name, trouble, math.inf)
         return self._probes[name]
+
+    def check(self, name: str) -> str:
+        """What an engine can compute on, or that it is slow to say so. It blocks.
+
+        Raises:
+            EngineNotInstalled: its library is missing.
+            ConfigurationError: its program is, or it does not work here.
+        """
+        check_installed(self.providers[name])
+        said = self.examine(name).said
+        if trouble := self.trouble(name):
+            raise ConfigurationError(trouble)
+        return f"can compute on {', '.join(parse_answer(said)[0])}" if said else "did not answer in time"
 
     def tell(self, name: str, failure: str) -> None:
         """How a job of an engine ended.
