@@ -26,8 +26,6 @@ Kinds = Callable[[], Awaitable[frozenset[str]]]
 _NEEDED = ("api_key", "url", "hosts")
 """What makes a provider on another machine usable: the first of these that its section has."""
 
-_ONLY_TRANSCRIBING = ("elevenlabs",)
-
 _KINDS_SECONDS = 30.0
 """How long the kinds of workers are taken for known."""
 
@@ -197,10 +195,10 @@ def standings(settings: Settings) -> dict[str, Standing]:
     return found | {
         name: Standing(
             _lacking(settings, name),
-            translates=name not in _ONLY_TRANSCRIBING,
+            translates=provider.translates,
             dollars_per_minute=_section_value(settings, name, "dollars_per_minute", 0.0),
         )
-        for name in REMOTE_PROVIDERS
+        for name, provider in REMOTE_PROVIDERS.items()
     }
 
 

@@ -34,6 +34,7 @@ class RemoteProvider:
     target: str  # "module:Class"
     library: str  # the import name of what it needs
     extra: str  # what to install
+    translates: bool = True  # into English
 
 
 Provider = LocalProvider | RemoteProvider
@@ -52,7 +53,7 @@ REMOTE_PROVIDERS: dict[str, RemoteProvider] = {
     provider.name: provider
     for provider in (
         RemoteProvider("openai", "v2t.providers.openai:OpenAi", "openai", "openai"),
-        RemoteProvider("elevenlabs", "v2t.providers.elevenlabs:ElevenLabs", "httpx", "worker"),
+        RemoteProvider("elevenlabs", "v2t.providers.elevenlabs:ElevenLabs", "httpx", "worker", False),
         RemoteProvider("whisper_server", "v2t.providers.whisper_server:WhisperServer", "httpx", "worker"),
         RemoteProvider("custom_http", "v2t.providers.custom_http:CustomHttp", "httpx", "worker"),
         RemoteProvider("ssh_whisper", "v2t.providers.ssh_whisper:SshWhisper", "fabric", "ssh"),
