@@ -58,6 +58,7 @@ Headers = Annotated[dict[HeaderName, Secret], BeforeValidator(_from_json)]
 DottedPath = Annotated[str, Field(pattern=r"^([^.\s]+(\.[^.\s]+)*)?$")]
 
 
+_REQUESTS_AT_ONCE = "Requests of each worker to it at once; 0: as many as worker.remote_slots."
 _REQUESTS_PER_MINUTE = "Requests to it in a minute, of all workers of the cluster together; 0: no limit."
 
 
@@ -86,13 +87,7 @@ class RemoteSettings(Section):
 class ServiceSettings(RemoteSettings):
     """What a service has besides whose machines are its own affair."""
 
-    requests_at_once: int = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        description="Requests of each worker to it at once; 0: as many as worker.remote_slots.",
-        examples=[8],
-    )
+    requests_at_once: int = Field(default=0, ge=0, le=1000, description=_REQUESTS_AT_ONCE, examples=[8])
 
     def slots(self, usual: int) -> int:
         """See RemoteSettings.slots."""
@@ -148,13 +143,7 @@ class ElevenLabsSettings(ServiceSettings):
         default=0.0067, ge=0, description="Price of a minute of audio, in US dollars, for estimates.", examples=[0.0037]
     )
     requests_per_minute: float = Field(default=120.0, ge=0, description=_REQUESTS_PER_MINUTE, examples=[600.0])
-    requests_at_once: int = Field(
-        default=8,
-        ge=0,
-        le=1000,
-        description="Requests of each worker to it at once; 0: as many as worker.remote_slots.",
-        examples=[30],
-    )
+    requests_at_once: int = Field(default=8, ge=0, le=1000, description=_REQUESTS_AT_ONCE, examples=[30])
 
 
 class WhisperServerSettings(RemoteSettings):
