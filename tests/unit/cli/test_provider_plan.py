@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.provider_settings import data, write_settings
 
 from v2t import wiring
 from v2t.cli.provider_plan import command
@@ -14,39 +13,17 @@ from v2t.domain.jobs import LOCAL
 from v2t.providers.table import resolve_provider
 from v2t.storage.breakers import SharedBreakers
 
-SERVER = """
-[whisper_server]
-url = "http://127.0.0.1:9"
-dollars_per_minute = 0.001
-"""
-RULES = """
-[selection]
-chain = ["local"]
-
-[[selection.rules]]
-name = "long ones go elsewhere"
-provider = "whisper_server"
-longer_than_minutes = 10
-"""
-
 
 @pytest.fixture(autouse=True)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of settings, with a server that costs something and a rule that names it."""
-    path = tmp_path / "v2t.toml"
-    path.write_text(f'[standalone]\nfolder = "{tmp_path / "data"}"\n{SERVER}{RULES}')
+    path = write_settings(tmp_path)
     monkeypatch.setenv("V2T_CONFIG", str(path))
     return path
 
 
 def explain(file: Path, *arguments: str) -> Result:
     return CliRunner().invoke(command, [str(file), *arguments])
-
-
-def data(outcome: Result) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(outcome.stdout, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
-    assert outcome.exit_code == 0
-    return dict(found["data"])
 
 
 def test_an_explanation_names_facts_rules_and_whom_is_asked_at_which_cost(samples: Path) -> None:

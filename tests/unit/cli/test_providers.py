@@ -1,49 +1,25 @@
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.provider_settings import data, write_settings
 
 from v2t.cli.providers import group
 from v2t.db.records import open_records
 from v2t.domain.records import ProviderAttempt
 
-SETTINGS = """
-[whisper_server]
-url = "http://127.0.0.1:9"
-dollars_per_minute = 0.001
-
-[standalone]
-folder = "{folder}"
-
-[selection]
-chain = ["local"]
-
-[[selection.rules]]
-name = "long ones go elsewhere"
-provider = "whisper_server"
-longer_than_minutes = 10
-"""
-
 
 @pytest.fixture(autouse=True)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "v2t.toml").write_text(SETTINGS.replace("{folder}", str(tmp_path)))
-    monkeypatch.setenv("V2T_CONFIG", str(tmp_path / "v2t.toml"))
+    monkeypatch.setenv("V2T_CONFIG", str(write_settings(tmp_path)))
 
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(group, [str(argument) for argument in arguments])
-
-
-def data(outcome: Result) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(outcome.stdout)["data"]
-    return found
 
 
 def test_the_list_says_what_each_provider_lacks() -> None:
@@ -85,7 +61,7 @@ def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
 
 
 def test_the_status_tells_how_the_last_hours_calls_went(tmp_path: Path) -> None:
-    with closing(open_records(f"sqlite:///{tmp_path}/records.db")) as records:
+    with closing(open_records(f"sqlite:///{tmp_path}/data/records.db")) as records:
         for place, code in enumerate(("", "", "ProviderFailed")):
             records.save_attempt(
                 ProviderAttempt(
