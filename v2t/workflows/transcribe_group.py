@@ -175,7 +175,6 @@ class TranscribeGroup:
                     break
             else:
                 self._news = True
-                self._news = True
                 await self._release(item.upload)
                 return _outcome(item.name, await job)
         return followed.outcome
