@@ -20,6 +20,8 @@ DISK_FREE = 0.05
 """Part of a file system below which its free space is a fault."""
 
 _DAY_SECONDS = 86400
+_MOMENT_SECONDS = 0.1
+"""Of a unit that changed after its host had read the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def _units(host: Host, text: str, monotonic: float) -> Iterator[UnitState]:
             name,
             facts["ActiveState"],
             facts["SubState"],
-            round(monotonic - changed, 1) if changed else 0.0,
+            max(round(monotonic - changed, 1), _MOMENT_SECONDS) if changed else 0.0,
             int(facts.get("NRestarts") or 0),
             not (host.is_drained and is_worker),
         )

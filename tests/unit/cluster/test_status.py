@@ -75,6 +75,11 @@ def test_a_unit_that_does_not_run_is_a_fault(block: str, fault: str) -> None:
     assert unit.fault == fault
 
 
+def test_a_unit_that_changed_while_it_was_asked_has_just_changed() -> None:
+    (unit,) = _parse(_block("v2t-worker@1", active="deactivating", changed="5001250000")).units
+    assert ago(unit.since_seconds) == "0 s"
+
+
 def test_a_service_of_the_groups_that_is_not_there_is_missing_and_one_that_came_by_itself_is_not_shown() -> None:
     host = replace(_WORKER, groups=("v2t", "redis", "postgresql"))
     units = _parse(_block("redis-server"), _block("haproxy", "inactive", "dead", file="disabled"), host=host).units
