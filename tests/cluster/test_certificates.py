@@ -13,11 +13,15 @@ import pytest
 from support.deployed import SAMPLE, make_clips, words
 from support.lab import Lab
 from support.operator import Operator
+from support.processes import wait_for
 
 pytestmark = pytest.mark.cluster
 
 TEXT = words(SAMPLE.with_suffix(".txt").read_text())
 _SERVED = {"postgresql": 5432, "redis": 6379, "temporal": 7233, "minio": 9000}
+_READ_SECONDS = 90
+"""Temporal looks for new certificates once a minute."""
+
 _FILES = "find /etc/v2t/tls -name '*.crt' | sort"
 
 
@@ -87,8 +91,11 @@ def test_all_are_exchanged_while_the_cluster_transcribes(cluster: Lab, operator:
     assert heard > 1
     assert {*_SERVED, "v2t-client"} <= set(made["m2"])
     assert (made["m4-1"], made["m4-2"]) == (["v2t"], ["v2t"])
-    after = {name: served(cluster, port) for name, port in _SERVED.items()}
-    assert [name for name in _SERVED if before[name] == after[name]] == []
+
+    def all_are_served() -> bool:
+        return all(served(cluster, port) != before[name] for name, port in _SERVED.items())
+
+    wait_for(all_are_served, "every service shows its new certificate", _READ_SECONDS)
     for name, old in keys.items():
         assert not set(old.splitlines()) & set(cluster.host(name).read("sha256sum /etc/v2t/tls/*.key").splitlines())
 

@@ -63,9 +63,9 @@ def status(named: Path | None, password: Path | None) -> Result:
 def rotate(named: Path | None, password: Path | None, host: str, names: tuple[str, ...], yes: bool) -> Result:
     """Give every service a new key and certificate, and let it use them.
 
-    Services read them without a stop; only Redis restarts, a cache that jobs go on without, and the workers, each when
-    it has ended what it does. The authority stays the same. It is a deployment: what else is not as the inventory says
-    is put right as well, and a rotation that was interrupted is gone on with by another.
+    Services read them without a stop, Temporal within a minute; only Redis restarts, a cache that jobs go on without,
+    and the workers, each when it has ended what it does. The authority stays the same. It is a deployment: what else is
+    not as the inventory says is put right as well, and a rotation that was interrupted is gone on with by another.
 
     \b
     Examples:
