@@ -11,14 +11,14 @@ from pathlib import Path
 
 from v2t.cli.destination import Destination
 from v2t.config import load_settings
-from v2t.domain.jobs import TranscribeOptions
+from v2t.domain.jobs import AUTO, TranscribeOptions
 from v2t.domain.subtitles import SubtitleLimits
 from v2t.submission import Submission, find_stored, identify
 from v2t.wiring import open_store
 
 
 def main() -> None:
-    path, options = Path(sys.argv[1]), TranscribeOptions(model=sys.argv[2])
+    path, options = Path(sys.argv[1]), TranscribeOptions(AUTO, sys.argv[2])
     open_store(load_settings()).exists("t-none/transcript.json")  # imports the object store's library
     started = time.monotonic()
     settings = load_settings()
