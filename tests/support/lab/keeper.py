@@ -56,6 +56,7 @@ class Keeper:
             process.kill()
             await asyncio.to_thread(process.wait)
             await asyncio.to_thread(machine.remove_cgroups, self._layout, host)
+            await asyncio.to_thread(machine.remove_cables, self._layout, host)
 
     def pid(self, host: str) -> int:
         """Process id of what runs it; 0 while it is off."""

@@ -40,7 +40,17 @@ def remove_network(layout: Layout) -> None:
     for rule in _rules(layout):
         while run("iptables", "--wait", *_table(rule), "--delete", *rule[1:], check=False) == 0:
             pass
+    remove_cables(layout)
     run("ip", "link", "delete", layout.name, check=False)
+
+
+def remove_cables(layout: Layout, host: str = "*") -> None:
+    """Remove a host's network cable, or those of all hosts.
+
+    The kernel does so with the last connection of a host that was killed, which may take it a minute.
+    """
+    for cable in Path("/sys/class/net").glob(layout.interface(host)):
+        run("ip", "link", "delete", cable.name, check=False)
 
 
 def _rules(layout: Layout) -> list[tuple[str, ...]]:
