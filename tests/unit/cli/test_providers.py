@@ -50,7 +50,7 @@ def test_engines_that_do_not_work_are_listed_and_shown_with_their_reason(monkeyp
 def test_the_status_of_a_dead_provider_is_an_error_with_its_reason() -> None:
     outcome = call("status", "--json")
     assert outcome.exit_code == 4
-    (state,) = data(outcome)["providers"]
+    (state,) = data(outcome, 4)["providers"]
     assert (state["name"], state["ok"], state["code"], state["breaker"]) == (
         "whisper_server",
         False,
@@ -69,7 +69,7 @@ def test_the_status_tells_how_the_last_hours_calls_went(tmp_path: Path) -> None:
                 )
             )
     outcome = call("status", "whisper_server", "--json")
-    (state,) = data(outcome)["providers"]
+    (state,) = data(outcome, 4)["providers"]
     assert state["last_hour"] == {"calls": 3, "succeeded": 2}
     assert (state["queue"], state["dollars_per_minute"], state["hosts"]) == (None, 0.001, [])
     can = state["capabilities"]
@@ -82,7 +82,7 @@ def test_the_status_tells_how_the_last_hours_calls_went(tmp_path: Path) -> None:
 def test_a_test_ends_with_the_step_that_fails() -> None:
     outcome = call("test", "whisper_server", "--json")
     assert outcome.exit_code == 4
-    assert [(step["name"], step["ok"]) for step in data(outcome)["steps"]] == [("settings", True), ("check", False)]
+    assert [(step["name"], step["ok"]) for step in data(outcome, 4)["steps"]] == [("settings", True), ("check", False)]
 
 
 @pytest.mark.parametrize(
