@@ -53,7 +53,7 @@ REMOTE_PROVIDERS: dict[str, RemoteProvider] = {
     provider.name: provider
     for provider in (
         RemoteProvider("openai", "v2t.providers.openai:OpenAi", "openai", "openai"),
-        RemoteProvider("elevenlabs", "v2t.providers.elevenlabs:ElevenLabs", "httpx", "worker", False),
+        RemoteProvider("elevenlabs", "v2t.providers.elevenlabs:ElevenLabs", "httpx", "worker", translates=False),
         RemoteProvider("whisper_server", "v2t.providers.whisper_server:WhisperServer", "httpx", "worker"),
         RemoteProvider("custom_http", "v2t.providers.custom_http:CustomHttp", "httpx", "worker"),
         RemoteProvider("ssh_whisper", "v2t.providers.ssh_whisper:SshWhisper", "fabric", "ssh"),

@@ -146,6 +146,7 @@ async def test_an_engine_says_what_it_can_do_and_whether_it_works(pool: Recordin
     assert await kind_of(pool, works).check() == "can compute on cpu, cuda"
     with pytest.raises(ConfigurationError, match="no library"):
         await kind_of(pool, broken).check()
+    assert await kind_of(pool, Engines(probe=lambda _: Probe(""))).check() == "did not answer in time"
     gone = Engines(("/none/whisper-cli",))
     with pytest.raises(ConfigurationError, match=r"engine\.whisper_cli"):
         await kind_of(pool, gone).check()
