@@ -63,14 +63,13 @@ def old(cluster: Lab, operator: Operator) -> dict[str, str]:
 def test_all_are_exchanged_and_no_job_is_lost(
     cluster: Lab, operator: Operator, old: dict[str, str], tmp_path: Path
 ) -> None:
-    before = operator.secrets()
     make_clips(tmp_path, 30, "secrets")
     batch = v2t(operator, "batch", str(tmp_path), "--language", "en", "--no-wait")["batch_id"]
 
     exchanged = rotate(operator)["data"]["exchanged"]
 
-    after = operator.secrets()
-    assert len(set(before) - set(after)) == len(exchanged) == 11
+    after = secrets_of(operator)
+    assert len(set(old.values()) - set(after.values())) == len(exchanged) == 11
     ends = [file["state"] for file in v2t(operator, "batches", "watch", batch)["files"]]
     assert ends == ["completed"] * 30
     assert heard(operator, make_clips(tmp_path, 1, "after")[0]) == TEXT
@@ -79,10 +78,11 @@ def test_all_are_exchanged_and_no_job_is_lost(
 
 
 def test_the_old_passwords_of_the_database_open_nothing(cluster: Lab, operator: Operator, old: dict[str, str]) -> None:
+    new = secrets_of(operator)
     for user in ("v2t", "temporal"):
         name = f"vault_postgresql_{user}_password"
         assert not database_lets_in(cluster, user, user, old[name])
-        assert database_lets_in(cluster, user, user, secrets_of(operator)[name])
+        assert database_lets_in(cluster, user, user, new[name])
 
 
 def test_an_interrupted_exchange_is_healed_by_another(cluster: Lab, operator: Operator, tmp_path: Path) -> None:
