@@ -97,6 +97,7 @@ def test_data_outlives_a_power_cut(lab: Lab) -> None:
     host.read("echo kept >/root/kept && sync && systemd-run --quiet --unit=sleeper sleep 1000")
     host.kill()
     assert host.pid == 0
+    assert not Path("/sys/class/net", lab.layout.interface("m4-1")).exists()  # the next start makes it anew
     assert host.run("true").code == 255
     host.start()
     assert host.read("cat /root/kept && systemctl is-active sleeper || true") == "kept\ninactive"

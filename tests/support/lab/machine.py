@@ -47,7 +47,7 @@ def remove_network(layout: Layout) -> None:
 def remove_cables(layout: Layout, host: str = "*") -> None:
     """Remove a host's network cable, or those of all hosts.
 
-    The kernel does so with the last connection of a host that was killed, which may take it a minute.
+    The kernel does so too, but after a host was killed that may take it a minute, and the next start would find it.
     """
     for cable in Path("/sys/class/net").glob(layout.interface(host)):
         run("ip", "link", "delete", cable.name, check=False)
