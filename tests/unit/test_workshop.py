@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from v2t.config import Settings
-from v2t.domain.errors import ConfigurationError, EngineNotInstalled
+from v2t.domain.errors import ConfigurationError, EngineCrashed, EngineNotInstalled
 from v2t.providers import table
 from v2t.providers.engine import LocalEngine
 from v2t.providers.guarded import Guarded
@@ -35,7 +36,8 @@ def test_local_is_the_next_engine_once_one_keeps_crashing() -> None:
     first = workshop.open_transcriber("local").name
     for _ in range(2):
         assert workshop.open_transcriber("local").name == first
-        workshop._here.tell(first, "SIGILL")
+        with suppress(EngineCrashed), workshop._here.job(first):
+            raise EngineCrashed("SIGILL")
     assert workshop.open_transcriber("local").name != first
     assert workshop.open_transcriber(first).name == first
 

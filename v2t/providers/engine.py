@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from v2t.domain.capabilities import Capabilities
-from v2t.domain.errors import EngineCrashed, EngineEmptyResult, EngineTimedOut
+from v2t.domain.errors import EngineEmptyResult
 from v2t.domain.filters import filter_segments
 from v2t.domain.jobs import SAMPLE_RATE, Chunk, TranscribeOptions
 from v2t.domain.ports import EngineResult, OnProgress
@@ -111,8 +111,8 @@ class LocalEngine:
 
     async def _run(self, model: str, payload: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         needed = self._needed_memory(model, self.model_format)
-        try:
-            answer = await self._pool.run(
+        with self._engines.job(self.name):
+            return await self._pool.run(
                 self.job,
                 payload,
                 lambda event: on_progress(event["progress"]),
@@ -120,11 +120,6 @@ class LocalEngine:
                 limit_bytes=self._memory_limit or max(_LIMIT_FLOOR_BYTES, _LIMIT_FACTOR * needed),
                 reserve_bytes=needed,
             )
-        except (EngineCrashed, EngineTimedOut) as error:
-            self._engines.tell(self.name, error.message)
-            raise
-        self._engines.tell(self.name, "")
-        return answer
 
 
 # --- what follows runs in the child -------------------------------------------------------------

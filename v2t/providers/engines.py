@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from v2t.domain.errors import ConfigurationError
+from v2t.domain.errors import ConfigurationError, EngineCrashed, EngineTimedOut
 from v2t.providers.engine_probe import Probe, parse_answer, probe_engine
 from v2t.providers.table import LocalProvider, candidates_for, check_installed, local_providers, resolve_provider
 
 _log = logging.getLogger(__name__)
 
 _CRASHES = 2
-"""So many in a row speak against an engine; a step tries three times, so the next engine gets the last."""
+"""So many in a row speak against an engine; a step tries three times, so the next engine gets the last.
+
+Processes that die together, as where memory ran out or somebody killed them, are one crash.
+"""
 
 _REST_SECONDS = 600.0
 """How long an engine that crashed is passed over; then one more crash is enough."""
@@ -26,6 +30,7 @@ class _Known:
     trouble: str = ""
     until: float = 0.0
     crashes: int = 0  # in a row
+    crashed_at: float = -math.inf  # the last of them
 
 
 class Engines:
@@ -89,20 +94,25 @@ class Engines:
             raise ConfigurationError(trouble)
         return f"can compute on {', '.join(parse_answer(said)[0])}" if said else "did not answer in time"
 
-    def tell(self, name: str, failure: str) -> None:
-        """How a job of an engine ended.
+    @contextmanager
+    def job(self, name: str) -> Iterator[None]:
+        """Remember how the body, a job of an engine, ends: well, or in that its process died or hung."""
+        began = self._clock()
+        try:
+            yield
+        except (EngineCrashed, EngineTimedOut) as error:
+            self._count_crash(name, error.message, began)
+            raise
+        self._known[name] = _Known()
 
-        Args:
-            name: the engine.
-            failure: why its process died or hung; empty: it did not.
-        """
-        if not failure:
-            self._known[name] = _Known()
-            return
+    def _count_crash(self, name: str, failure: str, began: float) -> None:
         known = self._known[name]
+        if began < known.crashed_at:
+            return
         known.crashes += 1
+        known.crashed_at = self._clock()
         if known.crashes >= _CRASHES:
-            self._pass_over(name, failure, self._clock() + _REST_SECONDS)
+            self._pass_over(name, failure, known.crashed_at + _REST_SECONDS)
 
     def _pass_over(self, name: str, trouble: str, until: float) -> None:
         known = self._known[name]

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import logging
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from v2t.domain.errors import ConfigurationError
+from v2t.domain.errors import ConfigurationError, EngineCrashed
 from v2t.providers.engine_probe import Probe
 from v2t.providers.engines import Engines
 from v2t.providers.table import LocalProvider
@@ -24,6 +25,13 @@ class Clock:
         return self.now
 
 
+def finish_job(engines: Engines, name: str, failure: str = "") -> None:
+    """A job that ends well, or whose process dies of a signal."""
+    with suppress(EngineCrashed), engines.job(name):
+        if failure:
+            raise EngineCrashed(failure)
+
+
 @pytest.fixture(autouse=True)
 def _of_x86(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
@@ -37,7 +45,7 @@ def clock() -> Clock:
 def test_one_crash_says_little_and_a_job_that_ends_well_takes_it_back() -> None:
     engines = Engines()
     for failure in ("SIGSEGV", "", "SIGSEGV"):
-        engines.tell("faster_whisper", failure)
+        finish_job(engines, "faster_whisper", failure)
         assert engines.resolve("local").name == "faster_whisper"
 
 
@@ -45,8 +53,8 @@ def test_an_engine_that_crashes_twice_in_a_row_is_passed_over_for_a_while(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     engines = Engines(clock=clock)
-    engines.tell("faster_whisper", "SIGSEGV")
-    engines.tell("faster_whisper", "SIGILL")
+    finish_job(engines, "faster_whisper", "SIGSEGV")
+    finish_job(engines, "faster_whisper", "SIGILL")
     assert engines.resolve("local").name == "whisper_cpp"
     assert engines.resolve("faster_whisper").name == "faster_whisper"
     assert engines.trouble("faster_whisper") == "SIGILL"
@@ -55,18 +63,30 @@ def test_an_engine_that_crashes_twice_in_a_row_is_passed_over_for_a_while(
     ]
     clock.now = 601.0
     assert engines.resolve("local").name == "faster_whisper"
-    engines.tell("faster_whisper", "SIGILL")
+    finish_job(engines, "faster_whisper", "SIGILL")
     assert engines.resolve("local").name == "whisper_cpp"
     clock.now = 1300.0
-    engines.tell("faster_whisper", "")
+    finish_job(engines, "faster_whisper")
     assert engines.trouble("faster_whisper") == ""
+
+
+def test_processes_that_die_together_are_one_crash(clock: Clock) -> None:
+    engines = Engines(clock=clock)
+    with suppress(EngineCrashed), engines.job("faster_whisper"):
+        clock.now = 5.0
+        finish_job(engines, "faster_whisper", "SIGKILL")
+        raise EngineCrashed("SIGKILL")
+    assert engines.resolve("local").name == "faster_whisper"
+    clock.now = 6.0
+    finish_job(engines, "faster_whisper", "SIGKILL")
+    assert engines.resolve("local").name == "whisper_cpp"
 
 
 def test_where_all_have_failed_the_fastest_is_tried_again() -> None:
     engines = Engines()
     for name in ("faster_whisper", "whisper_cpp"):
         for _ in range(2):
-            engines.tell(name, "SIGSEGV")
+            finish_job(engines, name, "SIGSEGV")
     assert engines.resolve("local").name == "faster_whisper"
 
 
