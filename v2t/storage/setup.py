@@ -7,6 +7,7 @@ Unfinished uploads need no rule here: MinIO ends them by itself, after a day unl
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ _NOTIFICATION = "v2t-incoming"
 _DAYS_OF_VERSIONS = 1
 _NO_ENCRYPTION = frozenset({"NotImplemented", "KMSNotConfigured", "InvalidEncryptionAlgorithmError"})
 _NO_TARGET = frozenset({"InvalidArgument", "ARNNotification", "XMinioAdminNotificationTargetsTestFailed"})
+_TARGET_SECONDS = 10.0
+"""A MinIO that has just started knows its targets a moment after it answers (server-main.go, initBucketTargets)."""
+_POLL_SECONDS = 0.2
 
 
 def prepare_storage(
@@ -143,7 +147,6 @@ def _rule() -> Any:
 
 
 def _notification(client: Minio, bucket: str, target: str) -> Iterator[str]:
-    from minio.error import S3Error
     from minio.notificationconfig import PrefixFilterRule, QueueConfig
 
     present = client.get_bucket_notification(bucket)
@@ -153,16 +156,28 @@ def _notification(client: Minio, bucket: str, target: str) -> Iterator[str]:
     mine = QueueConfig(
         queue=target, events=events, config_id=_NOTIFICATION, prefix_filter_rule=PrefixFilterRule(INCOMING)
     )
-    try:
-        client.set_bucket_notification(bucket, _with(present, mine))
-    except S3Error as error:
-        if error.code not in _NO_TARGET:
-            raise
-        raise ConfigurationError(
-            f"the object store knows no notification target {target}; configure it there "
-            "(MINIO_NOTIFY_WEBHOOK_ENABLE_<name>) and restart it"
-        ) from error
+    _announce(client, bucket, _with(present, mine), target)
     yield f"set {bucket}/{INCOMING} to be announced to {target}"
+
+
+def _announce(client: Minio, bucket: str, wanted: NotificationConfig, target: str) -> None:
+    from minio.error import S3Error
+
+    deadline = time.monotonic() + _TARGET_SECONDS
+    while True:
+        try:
+            client.set_bucket_notification(bucket, wanted)
+        except S3Error as error:
+            if error.code not in _NO_TARGET:
+                raise
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"the object store knows no notification target {target}; configure it there "
+                    "(MINIO_NOTIFY_WEBHOOK_ENABLE_<name>) and restart it"
+                ) from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def _announces(entry: QueueConfig, target: str) -> bool:
