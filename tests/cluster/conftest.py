@@ -37,6 +37,7 @@ _LIFE = (
     "test_lab",
     "test_faults",
     "test_deploy",
+    "test_facts",
     "test_firewall",
     "test_monitoring",
     "test_looking",

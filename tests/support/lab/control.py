@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import testinfra
+import testinfra.host
 import yaml
 
 from support.lab import machine
@@ -99,6 +101,16 @@ class Host:
         result = self.run(command, user=user)
         assert result.code == 0, f"{self.name}: `{command}` ended with {result.code}: {result.output}"
         return result.output
+
+    @property
+    def facts(self) -> testinfra.host.Host:
+        """What can be asked of it by name: users, files, services and more."""
+        return testinfra.get_host(
+            f"ssh://root@{self.address}",
+            ssh_identity_file=str(self._layout.key),
+            ssh_extra_args=" ".join(["-F", "none", *self._ssh_options()]),
+            controlpersist=0,
+        )
 
     def ssh_command(self, *command: str, user: str = "root") -> list[str]:
         """Runs a command on the host, or a shell for a person."""
