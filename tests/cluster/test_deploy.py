@@ -68,14 +68,14 @@ from v2t.config import load_settings
 from v2t.storage.minio_client import open_client
 from v2t.wiring import store_account
 store = open_client(store_account(load_settings()))
-print(*(model.object_name for model in store.list_objects("v2t-models", recursive=True)))
+print(*(model.object_name for model in store.list_objects("v2t-models", recursive=True)), flush=True)
 store.put_object("v2t-models", "models/mine", io.BytesIO(b"x"), 1)
 """
     python = "sudo -u v2t /opt/v2t/application/current/bin/python"
     refused = cluster.host("m4-1").run(f"cd / && {python} -c {shlex.quote(ask)} 2>&1")
-    assert refused.code == 1
-    assert "models/" in refused.output.splitlines()[0]
-    assert "AccessDenied" in refused.output
+    assert refused.code == 1, refused.output
+    assert refused.output.startswith("models/"), refused.output
+    assert "AccessDenied" in refused.output, refused.output
 
 
 def test_redis_refuses_plain_text_and_strangers(cluster: Lab) -> None:
