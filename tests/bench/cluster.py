@@ -36,6 +36,7 @@ from v2t.client import Client
 from v2t.cluster.artifacts import Artifacts, default_folder, this_architecture
 from v2t.cluster.lock import read_lock
 from v2t.config import load_settings
+from v2t.providers.table import LOCAL_PROVIDERS
 from v2t.wiring import open_bucket_store, open_models
 
 _CLIPS = 200
@@ -48,11 +49,11 @@ _TESTS = str(Path(DIRECT).parents[1])
 
 
 class Bench(Table):
-    """One set of servers, one model."""
+    """One set of servers, one engine with one model."""
 
-    def __init__(self, servers: Servers, folder: Path, model: str, rounds: int) -> None:
+    def __init__(self, servers: Servers, folder: Path, engine: str, model: str, rounds: int) -> None:
         super().__init__()
-        self.servers, self.folder, self.model, self.rounds = servers, folder, model, rounds
+        self.servers, self.folder, self.engine, self.model, self.rounds = servers, folder, engine, model, rounds
         os.environ |= servers.environment
         self.settings = load_settings()
         self.environment = {
@@ -71,9 +72,24 @@ class Bench(Table):
     def transcribe(self, name: str, *arguments: str | Path) -> float:
         """Run the command to its end; the seconds that it took."""
         started = time.monotonic()
-        outcome = finish(self.command.start(name, *arguments, "--model", self.model), _PATIENCE_SECONDS)
+        options = ("--provider", self.engine, "--model", self.model)
+        outcome = finish(self.command.start(name, *arguments, *options), _PATIENCE_SECONDS)
         assert outcome.exit_code == 0, outcome.stderr
         return time.monotonic() - started
+
+    def loop_seconds(self, clips: list[Path], slots: int) -> float:
+        """How long the engine alone takes, loading left out; no worker has work meanwhile."""
+        model = open_models(self.settings).ensure(self.model, LOCAL_PROVIDERS[self.engine].model_format)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, _LOOP, self.engine, str(model), *map(str, clips[number::slots])],
+                env={**os.environ, "PYTHONPATH": _TESTS, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(slots)
+        ]
+        return max(float(process.communicate()[0]) for process in processes)
 
 
 def measure_clips(bench: Bench) -> None:
@@ -82,14 +98,13 @@ def measure_clips(bench: Bench) -> None:
     One follows the other several times: what a machine gives may change by a tenth within minutes.
     """
     slots = len(os.sched_getaffinity(0))
-    model = str(open_models(bench.settings).ensure(bench.model, "ct2"))
     ratios, rates = [], []
     with running_workers(bench.worker("clips", slots)):
         bench.transcribe("transcribe", Path(__file__).parents[2] / "samples" / "jfk.wav", "--quiet")  # loads the model
         for number in range(bench.rounds):
             clips = _make_clips(bench.folder / f"clips-{number}", number)
             ours = bench.transcribe("batch", clips[0].parent, "--language", "en")
-            loop = _loop_seconds(model, clips, slots)
+            loop = bench.loop_seconds(clips, slots)
             ratios.append(loop / ours)
             rates.append(_CLIPS / ours)
     said = ", ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -98,23 +113,8 @@ def measure_clips(bench: Bench) -> None:
     bench.report(f"{_CLIPS} clips of 3 to 10 s, throughput / bare loop", measured, ">= 0.85", met=met)
 
 
-def _loop_seconds(model: str, clips: list[Path], slots: int) -> float:
-    """How long the engine alone takes, loading left out; the worker is idle meanwhile."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, _LOOP, model, *map(str, clips[number::slots])],
-            env={**os.environ, "PYTHONPATH": _TESTS, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(slots)
-    ]
-    return max(float(process.communicate()[0]) for process in processes)
-
-
 def measure_workers(bench: Bench) -> None:
     """Two worker processes of one slot each, against one; and the engine alone in two processes, against one."""
-    model = str(open_models(bench.settings).ensure(bench.model, "ct2"))
     ratios, alone = [], []
     for number in range(bench.rounds):
         one = _seconds_of_workers(bench, f"single-{number}")
@@ -122,7 +122,7 @@ def measure_workers(bench: Bench) -> None:
         clips = _make_clips(bench.folder / f"engine-alone-{number}", 9 + number)
         ratios.append(one / two)
         some = clips[: _CLIPS // 2]
-        alone.append(_loop_seconds(model, some, 1) / _loop_seconds(model, some, 2))
+        alone.append(bench.loop_seconds(some, 1) / bench.loop_seconds(some, 2))
         print(f"  {one:.1f} s, {two:.1f} s: {ratios[-1]:.2f}; the engine alone: {alone[-1]:.2f}", flush=True)
     measured = f"{statistics.median(ratios):.2f} (the engine alone: {statistics.median(alone):.2f})"
     bench.report("two workers of one slot / one", measured, ">= 1.8", met=statistics.median(ratios) >= 1.8)
@@ -169,7 +169,8 @@ def measure_repeated(bench: Bench) -> None:
         bench.transcribe("transcribe", sample, "--quiet")
     own = []
     for _ in range(7):
-        probe = [sys.executable, str(Path(__file__).with_name("repeated.py")), str(sample), bench.model]
+        script = str(Path(__file__).with_name("repeated.py"))
+        probe = [sys.executable, script, str(sample), bench.engine, bench.model]
         own.append(float(run(probe, bench.environment).stdout))
     whole = statistics.median(bench.transcribe("transcribe", sample, "--quiet") for _ in range(5))
     measured = f"{1000 * statistics.median(own):.0f} ms of our own ({whole:.2f} s with Python's start and imports)"
@@ -245,15 +246,17 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(parts), help=f"any of {', '.join(parts)}")
+    parser.add_argument("--engine", default="faster_whisper", choices=sorted(LOCAL_PROVIDERS))
     parser.add_argument("--model", default="base")
     parser.add_argument("--rounds", default=3, type=int, help="of what is compared with the engine alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="v2t-bench-") as folder, running_servers() as servers:
-        bench = Bench(servers, Path(folder), arguments.model, arguments.rounds)
+        bench = Bench(servers, Path(folder), arguments.engine, arguments.model, arguments.rounds)
         for part in arguments.parts:
             print(f"{part} …", flush=True)
             parts[part](bench)
-    bench.end(f"model {arguments.model}, {os.cpu_count()} cores with all servers on them, {platform.machine()}")
+    where = f"{os.cpu_count()} cores with all servers on them, {platform.machine()}"
+    bench.end(f"{arguments.engine}, model {arguments.model}, {where}")
 
 
 if __name__ == "__main__":
