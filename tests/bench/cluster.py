@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import wave
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,8 +116,8 @@ def measure_workers(bench: Bench) -> None:
     """Two worker processes of one slot each, against one; and the engine alone in two processes, against one."""
     ratios, alone = [], []
     for number in range(bench.rounds):
-        one = _seconds_of_workers(bench, f"single-{number}")
-        two = _seconds_of_workers(bench, f"double-{number}-a", f"double-{number}-b")
+        one = _seconds_of_workers(bench, number, f"single-{number}")
+        two = _seconds_of_workers(bench, number, f"double-{number}-a", f"double-{number}-b")
         clips = _make_clips(bench.folder / f"engine-alone-{number}", 9 + number)
         ratios.append(one / two)
         some = clips[: _CLIPS // 2]
@@ -128,14 +127,21 @@ def measure_workers(bench: Bench) -> None:
     bench.report("two workers of one slot / one", measured, ">= 1.8", met=statistics.median(ratios) >= 1.8)
 
 
-def _seconds_of_workers(bench: Bench, *names: str) -> float:
-    """How long so many workers take for a long recording."""
-    seed = zlib.crc32(names[0].encode())
-    recording = make_recording(bench.folder / f"{names[0]}.wav", _LONG_SECONDS, seed=seed).path
+def _seconds_of_workers(bench: Bench, number: int, *names: str) -> float:
+    """How long so many workers take for a long recording, the same one in a round."""
+    recording = make_recording(bench.folder / f"{names[0]}.wav", _LONG_SECONDS, seed=number).path
+    _tell_apart(recording, len(names))
     with running_workers(*(bench.worker(name, 1) for name in names)):
-        warm = make_recording(bench.folder / f"{names[0]}-warm.wav", 40 * len(names), seed=seed + 1).path
+        warm = make_recording(bench.folder / f"{names[0]}-warm.wav", 40 * len(names), seed=1000 + number).path
         bench.transcribe("transcribe", warm, "--quiet")  # a chunk for each: loads the models
         return bench.transcribe("transcribe", recording, "--quiet")
+
+
+def _tell_apart(recording: Path, number: int) -> None:
+    """Give the same speech another content, which has no transcript yet: another last sample, which nobody hears."""
+    with recording.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(number.to_bytes(2, "little"))
 
 
 def measure_orchestration(bench: Bench) -> None:
