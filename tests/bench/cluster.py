@@ -116,8 +116,7 @@ def measure_workers(bench: Bench) -> None:
     """Two worker processes of one slot each, against one; and the engine alone in two processes, against one."""
     ratios, alone = [], []
     for number in range(bench.rounds):
-        one = _seconds_of_workers(bench, number, f"single-{number}")
-        two = _seconds_of_workers(bench, number, f"double-{number}-a", f"double-{number}-b")
+        one, two = (_seconds_of_workers(bench, number, count) for count in (1, 2))
         clips = _make_clips(bench.folder / f"engine-alone-{number}", 9 + number)
         ratios.append(one / two)
         some = clips[: _CLIPS // 2]
@@ -127,12 +126,13 @@ def measure_workers(bench: Bench) -> None:
     bench.report("two workers of one slot / one", measured, ">= 1.8", met=statistics.median(ratios) >= 1.8)
 
 
-def _seconds_of_workers(bench: Bench, number: int, *names: str) -> float:
+def _seconds_of_workers(bench: Bench, number: int, count: int) -> float:
     """How long so many workers take for a long recording, the same one in a round."""
-    recording = make_recording(bench.folder / f"{names[0]}.wav", _LONG_SECONDS, seed=number).path
-    _tell_apart(recording, len(names))
-    with running_workers(*(bench.worker(name, 1) for name in names)):
-        warm = make_recording(bench.folder / f"{names[0]}-warm.wav", 40 * len(names), seed=1000 + number).path
+    name = f"workers-{number}-{count}"
+    recording = make_recording(bench.folder / f"{name}.wav", _LONG_SECONDS, seed=number).path
+    _tell_apart(recording, count)
+    with running_workers(*(bench.worker(f"{name}-{each}", 1) for each in range(count))):
+        warm = make_recording(bench.folder / f"{name}-warm.wav", 40 * count, seed=1000 + number).path
         bench.transcribe("transcribe", warm, "--quiet")  # a chunk for each: loads the models
         return bench.transcribe("transcribe", recording, "--quiet")
 
@@ -173,11 +173,9 @@ def measure_repeated(bench: Bench) -> None:
     sample = Path(__file__).parents[2] / "samples" / "austen.flac"
     with running_workers(bench.worker("repeated", 1)):
         bench.transcribe("transcribe", sample, "--quiet")
-    own = []
-    for _ in range(7):
-        script = str(Path(__file__).with_name("repeated.py"))
-        probe = [sys.executable, script, str(sample), bench.engine, bench.model]
-        own.append(float(run(probe, bench.environment).stdout))
+    script = str(Path(__file__).with_name("repeated.py"))
+    probe = [sys.executable, script, str(sample), bench.engine, bench.model]
+    own = [float(run(probe, bench.environment).stdout) for _ in range(7)]
     whole = statistics.median(bench.transcribe("transcribe", sample, "--quiet") for _ in range(5))
     measured = f"{1000 * statistics.median(own):.0f} ms of our own ({whole:.2f} s with Python's start and imports)"
     bench.report("a repeated file", measured, "< 100 ms", met=statistics.median(own) < 0.1)

@@ -18,12 +18,11 @@ from v2t.wiring import open_store
 
 
 def main() -> None:
-    path, engine, model = sys.argv[1:]
-    options = TranscribeOptions(engine, model)
+    path, options = Path(sys.argv[1]), TranscribeOptions(sys.argv[2], sys.argv[3])
     open_store(load_settings()).exists("t-none/transcript.json")  # imports the object store's library
     started = time.monotonic()
     settings = load_settings()
-    submission = Submission(Path(path), identify(Path(path), options, "bench"))
+    submission = Submission(path, identify(path, options, "bench"))
     find_stored(settings, [submission])
     assert submission.transcript, "it was not stored"
     text = Destination.parse("txt", None, beside=False, files=()).text(submission.transcript, SubtitleLimits())
