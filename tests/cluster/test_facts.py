@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from support.deployed import exposure
 from support.lab import Lab
 
 pytestmark = pytest.mark.cluster
@@ -53,13 +52,12 @@ def test_nobody_can_log_in_as_a_service(cluster: Lab, host: str, account: str) -
 def test_our_units_run_hardened_as_their_own_account_and_start_at_boot(
     cluster: Lab, host: str, unit: str, account: str
 ) -> None:
-    facts = cluster.host(host).facts
-    service = facts.service(unit)
+    machine = cluster.host(host)
+    service = machine.facts.service(unit)
     assert service.is_running
     assert service.is_enabled
     assert service.systemd_properties["User"] == account
-    exposure = facts.check_output("systemd-analyze security --no-pager %s | tail -1", unit)
-    assert float(re.findall(r"[0-9]+\.[0-9]+", exposure)[0]) < 3.0, exposure
+    assert exposure(machine, unit) < 3.0
 
 
 @pytest.mark.parametrize(("host", "path", "group"), _SECRET_FILES)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from support.deployed import exposure
 from support.lab import Lab
 from support.operator import Operator
 
@@ -96,8 +96,7 @@ def test_a_port_is_open_to_whom_the_table_says(answers: dict[tuple[str, Port], s
 def test_the_rules_are_there_after_a_boot_by_a_hardened_unit(cluster: Lab, host: str) -> None:
     machine = cluster.host(host)
     assert machine.read(f"systemctl is-enabled {_UNIT}") == "enabled"
-    exposure = machine.run(f"systemd-analyze security --no-pager {_UNIT} | tail -1").output
-    assert float(re.findall(r"[0-9]+\.[0-9]+", exposure)[0]) < 3.0, exposure
+    assert exposure(machine, _UNIT) < 3.0
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from support.deployed import exposure
 from support.lab import Lab
 from support.processes import wait_for
 
@@ -87,8 +87,7 @@ def test_monitoring_runs_hardened_and_starts_at_boot(cluster: Lab, host: str, un
     machine = cluster.host(host)
     assert machine.read(f"systemctl is-active {unit}") == "active"
     assert machine.read(f"systemctl is-enabled {unit}") == "enabled"
-    exposure = machine.run(f"systemd-analyze security --no-pager {unit} | tail -1").output
-    assert float(re.findall(r"[0-9]+\.[0-9]+", exposure)[0]) < 3.0, exposure
+    assert exposure(machine, unit) < 3.0
 
 
 def test_settings_of_prometheus_are_its_own(cluster: Lab) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
 import pytest
-from support.deployed import begin_batch, chunks_done, end_batch, make_clips, place
+from support.deployed import begin_batch, chunks_done, end_batch, exposure, make_clips, place
 from support.lab import Lab
 from support.operator import Operator
 from support.processes import wait_for
@@ -47,9 +46,7 @@ def test_what_looks_at_the_queue_may_do_nothing_else(cluster: Lab) -> None:
     assert "are not ended" in host.read(f"sudo -u v2t sh -c {shlex.quote(asked.format(words='stop 1'))}")
     assert host.run(f"sudo -u nobody sh -c {shlex.quote(asked.format(words='show'))}").code != 0
     for unit in ("v2t-scale.service", "v2t-units@x.service"):
-        exposure = host.read(f"systemd-analyze security --no-pager {unit} | tail -1")
-        assert (found := re.search(r"level for \S+ ([0-9.]+)", exposure)), exposure
-        assert float(found[1]) < 3.0, exposure
+        assert exposure(host, unit) < 3.0
 
 
 def test_a_host_that_scales_no_more_has_the_workers_it_should_have(cluster: Lab, operator: Operator) -> None:

@@ -83,6 +83,14 @@ def chunks_done(host: Host, port: int = 8081) -> int:
     return round(sum(map(float, counts)))
 
 
+def exposure(host: Host, unit: str) -> float:
+    """How exposed a unit is, as systemd rates it: from 0, to nothing, to 10."""
+    said = host.read(f"systemd-analyze security --no-pager {unit} | tail -1")
+    found = re.search(r"level for \S+ ([0-9.]+)", said)
+    assert found, said
+    return float(found[1])
+
+
 def wait_healthy(host: Host, seconds: float = 240.0) -> None:
     """Wait until the cluster, as the host sees it, can transcribe."""
     wait_for(lambda: host.run(f"{V2T} health").code == 0, f"{host.name} sees a healthy cluster", seconds)
