@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from v2t.domain.errors import V2TError
 from v2t.domain.jobs import AUTO, LOCAL, Choice, TranscribeRequest
 from v2t.domain.ports import Breakers, JobRecords
 from v2t.domain.selection import DEFAULT_RULES, Facts, Plan, Rule, Standing, facts_of, make_plan, needs_language
 from v2t.providers.table import REMOTE_PROVIDERS, is_installed, local_providers
 
 if TYPE_CHECKING:
-    from v2t.client import Client
     from v2t.config import Settings
 
 Kinds = Callable[[], Awaitable[frozenset[str]]]
@@ -25,9 +23,6 @@ Kinds = Callable[[], Awaitable[frozenset[str]]]
 
 _NEEDED = ("api_key", "url", "hosts")
 """What makes a provider on another machine usable: the first of these that its section has."""
-
-_KINDS_SECONDS = 30.0
-"""How long the kinds of workers are taken for known."""
 
 Spent = Callable[[str], float]
 """User → the dollars that ended jobs of this month came to; it may block."""
@@ -213,35 +208,12 @@ def _lacking(settings: Settings, provider: str) -> str:
     return "" if is_set else f"{provider}.{key} is not set"
 
 
-def kinds_of(client: Client) -> Kinds:
-    """The kinds of workers that a cluster has, looked up now and then."""
-    from v2t.client.queues import queue_facts
-    from v2t.workflows.policies import KIND_QUEUES
-
-    known: frozenset[str] = frozenset()
-    looked_at = -_KINDS_SECONDS
-
-    async def kinds() -> frozenset[str]:
-        nonlocal known, looked_at
-        if time.monotonic() - looked_at < _KINDS_SECONDS:
-            return known
-        looked_at = time.monotonic()
-        try:
-            queues = await queue_facts(client.temporal, tuple(KIND_QUEUES.values()))
-        except V2TError:  # what was known before is as good a guess as any
-            return known
-        polled = {queue.name for queue in queues if queue.fresh_pollers(time.time())}
-        known = frozenset(kind for kind, queue in KIND_QUEUES.items() if queue in polled)
-        return known
-
-    return kinds
-
-
 def kinds_of_cluster(settings: Settings) -> Kinds:
-    """The same for a command that has no connection yet; none where there is no cluster."""
+    """Those of the settings' cluster, for a command that has no connection yet; none where there is no cluster."""
 
     async def kinds() -> frozenset[str]:
         from v2t import wiring
+        from v2t.client.fleet import kinds_of
 
         return await kinds_of(await wiring.connect_client(settings))()
 

@@ -16,7 +16,7 @@ from v2t import wiring
 from v2t.domain.breaker import BreakerPolicy
 from v2t.domain.errors import V2TError
 from v2t.domain.jobs import LOCAL
-from v2t.domain.ports import JobRecords, ObjectStore, RemoteTranscriber, Transcriber
+from v2t.domain.ports import CountEngines, JobRecords, ObjectStore, RemoteTranscriber, Transcriber
 from v2t.planning import Kinds, Planner, no_kinds, spent_by
 from v2t.process.heap import ONE_HEAP
 from v2t.providers.guard import Guard, OnCall, observe_no_call
@@ -65,6 +65,7 @@ class Workshop:
         records: the job records.
         accelerations: what engines compute on, by name; the others on the processor.
         kinds: the kinds of workers that are there.
+        count_engines: tells how many share a file; None: those of this machine.
         engines: what is known of the engines of this machine already.
 
     Raises:
@@ -78,6 +79,7 @@ class Workshop:
         records: JobRecords,
         accelerations: Mapping[str, str] = MappingProxyType({}),
         kinds: Kinds = no_kinds,
+        count_engines: CountEngines | None = None,
         engines: Engines | None = None,
     ) -> None:
         from v2t.media.tools import ConfinedAudioTools
@@ -99,7 +101,7 @@ class Workshop:
         )
         self._audio_tools = ConfinedAudioTools(
             self._media_pool,
-            slots=self.slots,
+            count_engines or self._own_slots,
             target_seconds=settings.audio.chunk_seconds,
             max_seconds=settings.audio.max_hours * 3600,
             stall_seconds=settings.audio.decode_stall_seconds,
@@ -136,6 +138,9 @@ class Workshop:
     def open_transcriber(self, name: str) -> Transcriber:
         """What a provider name means here. Raises UnknownProvider, EngineNotInstalled, ConfigurationError."""
         return self._open_remote(name) if name in REMOTE_PROVIDERS else self._open_engine(name)
+
+    async def _own_slots(self) -> int:
+        return self.slots
 
     def _open_remote(self, name: str) -> RemoteTranscriber:
         if name not in self._remotes:

@@ -171,8 +171,8 @@ async def cut_chunks(recording: Recording, folder: Path) -> list[tuple[Chunk, Pa
     """The chunks that v2t makes of a recording, with their audio."""
     settings = load_settings()
     pool = ChildPool(1)
-    tools = ConfinedAudioTools(pool, engine_slots(settings), settings.audio.chunk_seconds)
-    request = CutRequest(AudioRef("", 0, ""), "", window_seconds=recording.seconds)
+    tools = ConfinedAudioTools(pool, target_seconds=settings.audio.chunk_seconds)
+    request = CutRequest(AudioRef("", 0, ""), "", window_seconds=recording.seconds, engines=engine_slots(settings))
     try:
         cut = await tools.cut(recording.path, request, folder, lambda _fraction: None)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,7 +28,6 @@ from v2t.domain.errors import (
 )
 from v2t.domain.jobs import AUTO, Choice, Cut, CutRequest, JobState, TranscribeRequest
 from v2t.domain.ports import OnProgress
-from v2t.planning import kinds_of
 from v2t.testing import FakeAudioTools
 
 SHORT = FakeAudioTools(10.0)
@@ -177,9 +175,3 @@ async def test_a_busy_provider_is_asked_again_after_the_time_it_names(server: st
     first, second = attempts
     assert second.started_at - first.started_at >= 1.5
     assert quick_retries.initial_interval < timedelta(seconds=1), "the wait came from the provider"
-
-
-async def test_a_kind_of_workers_is_known_while_one_of_them_asks_for_work(server: str) -> None:
-    async with chain_of(server, {"only": lambda: "en"}) as cluster, asyncio.timeout(10):
-        while "cpu" not in await kinds_of(cluster.client)():  # noqa: ASYNC110 - Temporal tells nobody of a poller
-            await asyncio.sleep(0.1)

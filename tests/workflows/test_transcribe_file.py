@@ -68,6 +68,19 @@ class StubbornTools(FakeAudioTools):
         return await super().cut(source, request, folder, on_progress)  # type: ignore[arg-type]
 
 
+class CountingTools(FakeAudioTools):
+    """Remembers for how many engines each window was to be cut; three where it is not told."""
+
+    def __init__(self, duration_seconds: float, chunk_seconds: float) -> None:
+        super().__init__(duration_seconds, chunk_seconds)
+        self.engines: list[int] = []
+
+    async def cut(self, source: object, request: CutRequest, folder: object, on_progress: OnProgress) -> Cut:
+        self.engines.append(request.engines)
+        cut = await super().cut(source, request, folder, on_progress)  # type: ignore[arg-type]
+        return replace(cut, engines=request.engines or 3)
+
+
 async def until_asked(cluster: FakeCluster, calls: int = 1) -> None:
     await until(lambda: len(cluster.transcriber.asked) >= calls, f"{calls} chunks are being transcribed")
 
@@ -102,6 +115,15 @@ async def test_a_long_file_is_transcribed_in_parallel_and_merged_in_order(long: 
     assert transcript.segments[-1].start > transcript.segments[0].start + 800
     assert long.transcriber.most_running > 1
     assert transcript.timings.engine_seconds == pytest.approx(CHUNKS * 0.5)
+
+
+@pytest.mark.parametrize("small", [False, True])
+async def test_all_windows_are_cut_for_the_engines_of_the_first(server: str, small: bool) -> None:
+    tools = CountingTools(900.0, 60.0)
+    async with fake_cluster(server, ScriptedTranscriber(), tools) as cluster:
+        cluster.size_bytes = 4 if small else cluster.size_bytes
+        await cluster.result(await cluster.submit())
+    assert tools.engines == [0, 3, 3]
 
 
 async def test_no_more_chunks_at_once_than_there_are_slots(server: str) -> None:

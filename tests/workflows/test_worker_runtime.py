@@ -15,11 +15,13 @@ from support.processes import until
 
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
+from v2t.client.fleet import engines_of, kinds_of
 from v2t.client.queues import queue_facts
 from v2t.domain.jobs import TranscribeRequest
 from v2t.testing import FakeAudioTools
 from v2t.worker.runtime import Role, running_workers
 from v2t.worker.watch import BOOKKEEPING, ENGINE, TaskWatch
+from v2t.workflows.policies import MEMORY_QUEUE
 
 LONG = FakeAudioTools(300.0, 60.0)
 CUTS = 2  # windows of it
@@ -40,6 +42,13 @@ async def worker(
         grace = timedelta(seconds=grace_seconds)
         async with running_workers(client, activities, SLOTS, grace=grace, role=role, interceptors=[watch]):
             yield watch
+
+
+async def until_cut_for(cluster: FakeCluster, engines: int) -> None:
+    """Wait until a worker for large models would cut a file for so many."""
+    async with asyncio.timeout(10):
+        while await engines_of(cluster.client, "memory", SLOTS)() != engines:  # noqa: ASYNC110 - Temporal tells nobody
+            await asyncio.sleep(0.1)
 
 
 async def failures_of_repeated_steps(cluster: FakeCluster, request: TranscribeRequest) -> set[str]:
@@ -87,3 +96,16 @@ async def test_a_gpu_worker_also_does_what_any_processor_could_within_its_slots(
     assert cluster.transcriber.most_running <= SLOTS
     for queue in facts:
         assert f"cards:{os.getpid()}:gpu" in {poller.identity for poller in queue.pollers}, queue.name
+
+
+async def test_a_file_is_cut_for_all_workers_of_a_kind_and_for_one_of_them_while_others_wait(server: str) -> None:
+    cluster = FakeCluster(await Client.connect(server, NAMESPACE), ScriptedTranscriber())
+    cluster.transcriber.hold = asyncio.Event()
+    async with worker(server, cluster, Role("memory", "big-1")), worker(server, cluster, Role("memory", "big-2")):
+        await until_cut_for(cluster, 2 * SLOTS)
+        request = await cluster.submit("en", queue=MEMORY_QUEUE)
+        await until(lambda: len(cluster.transcriber.asked) == 2 * SLOTS, "all are busy, and a chunk waits", 30)
+        await until_cut_for(cluster, SLOTS)
+        assert "memory" in await kinds_of(cluster.client)()
+        cluster.transcriber.hold.set()
+        await cluster.result(request)

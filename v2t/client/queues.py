@@ -14,13 +14,14 @@ from temporalio.client import Client as TemporalClient
 from temporalio.service import RPCError
 
 from v2t.client.connection import as_v2t_error
+from v2t.domain.workers import WorkerIdentity
 from v2t.workflows.policies import CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE
 
 QUEUES = (QUEUE, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE)
 """All that a cluster shares; each machine has one of its own besides, and each provider on another machine two."""
 
-_FRESH_SECONDS = 60.0
-"""A poller that was not seen for longer has gone."""
+_FRESH_SECONDS = 75.0
+"""A living worker polls at least once in this time: Temporal ends an unanswered poll after a minute."""
 
 _TYPES = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
@@ -29,7 +30,7 @@ _TYPES = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_
 class Poller:
     """A worker that asks a queue for work, or did so in the last minutes."""
 
-    identity: str  # <host>:<pid>:<kind>
+    identity: str  # see WorkerIdentity
     last_seen_at: float  # Unix time
     version: str = ""
 
@@ -54,6 +55,12 @@ async def queue_facts(temporal: TemporalClient, names: Sequence[str] = QUEUES) -
         return list(await asyncio.gather(*(_describe(temporal, name) for name in names)))
     except RPCError as error:
         raise as_v2t_error(error) from error
+
+
+async def present_workers(temporal: TemporalClient) -> list[WorkerIdentity]:
+    """The workers that are there, however busy: a full one polls no queue of its engines. Raises ClusterUnreachable."""
+    (shared,) = await queue_facts(temporal, (QUEUE,))
+    return [WorkerIdentity.parse(poller.identity) for poller in shared.fresh_pollers(time.time())]
 
 
 async def is_polled(temporal: TemporalClient, name: str) -> bool:

@@ -168,6 +168,7 @@ class CutRequest:
     window_seconds: float = 120.0
     first_index: int = 0
     plan_for: TranscribeRequest | None = None  # whose providers are to be chosen with the first window
+    engines: int = 0  # that share the file's chunks; 0: to be found out, with the first window
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,7 @@ class Cut:
     stored: TranscribeResult | None = None  # the transcript stands: there is nothing more to do
     plan: tuple[Choice, ...] = ()  # providers to ask, of the first window; empty: the request's own
     failures: tuple[Failure, ...] = ()  # those that were asked already, in vain
+    engines: int = 0  # that share the file's chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,9 @@ ChooseProviders = Callable[[TranscribeRequest, float, Path | None], Awaitable[tu
 """Request, seconds of its audio, 0 if not known, and its first chunk, if there is speech in it → whom to ask, one after
 the other; empty: as the request says."""
 
+CountEngines = Callable[[], Awaitable[int]]
+"""→ how many engines share the chunks of a file that is cut now."""
+
 
 class AudioTools(Protocol):
     """Decodes and cuts hostile media."""

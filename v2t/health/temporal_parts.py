@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from v2t import wiring
 from v2t.domain.errors import ClusterUnreachable, ServerNotInstalled, V2TError
+from v2t.domain.workers import WorkerIdentity
 from v2t.health.machine_parts import Embedded
 from v2t.health.report import Part, broken, fine, weak
 
@@ -21,9 +22,6 @@ _BOOKKEEPING = "v2t"
 _COMPUTING_PREFIX = "v2t-"
 _HOST_PREFIX = "v2t-host-"
 _REMOTE_PREFIX = "v2t-remote-"
-
-_GONE_SECONDS = 75.0
-"""A living worker polls at least once in this time: Temporal ends an unanswered poll after a minute."""
 
 _BACKLOG = 100
 """More waiting steps than this are worth a warning."""
@@ -43,19 +41,13 @@ class _Worker:
     @property
     def name(self) -> str:
         """Host and process."""
-        host, _, process = self._parts
-        return f"{host}:{process}" if process else host
+        known = WorkerIdentity.parse(self.identity)
+        return f"{known.host}:{known.process}" if known.process else known.host
 
     @property
     def kind(self) -> str:
-        """cpu, gpu, memory or remote; empty where the identity does not say."""
-        return self._parts[1]
-
-    @property
-    def _parts(self) -> tuple[str, str, str]:
-        host, _, rest = self.identity.partition(":")
-        process, _, kind = rest.partition(":")
-        return host, kind, process
+        """See WorkerIdentity."""
+        return WorkerIdentity.parse(self.identity).kind
 
 
 async def look_at_cluster(settings: Settings) -> Sequence[Part]:
@@ -126,14 +118,12 @@ def _workers(queues: Sequence[QueueFacts], now: float) -> list[_Worker]:
     """Who has polled lately, by identity."""
     found: dict[str, _Worker] = {}
     for queue in queues:
-        for poller in queue.pollers:
+        for poller in queue.fresh_pollers(now):
             worker = found.setdefault(poller.identity, _Worker(poller.identity))
             worker.seen_at = max(worker.seen_at, poller.last_seen_at)
             worker.version = worker.version or poller.version
             worker.queues.add(queue.name)
-    return sorted(
-        (worker for worker in found.values() if now - worker.seen_at < _GONE_SECONDS), key=lambda one: one.identity
-    )
+    return sorted(found.values(), key=lambda one: one.identity)
 
 
 def _judge_queue(queue: QueueFacts, served: set[str], provider: str = "") -> Part:

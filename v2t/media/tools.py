@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from v2t.domain.jobs import Chunk, Cut, CutRequest, Piece
-from v2t.domain.ports import OnProgress
+from v2t.domain.ports import CountEngines, OnProgress
 
 _CUT = "v2t.media.cutting:cut_window"
 _WARM_UP = "v2t.media.cutting:warm_up"
+
+
+async def one_engine() -> int:
+    """The default of CountEngines."""
+    return 1
 
 
 class JobRunner(Protocol):
@@ -34,7 +39,7 @@ class ConfinedAudioTools:
 
     Args:
         pool: runs the jobs.
-        slots: how many engines will share a file's chunks.
+        count_engines: asked where the request does not say how many share the file's chunks.
         target_seconds: the longest wished chunk; about 2 minutes are fastest for the Whisper engines here.
         max_seconds: longer audio is refused.
         stall_seconds: how long a child may be silent; it reports every 16 s of audio that it decodes,
@@ -45,7 +50,7 @@ class ConfinedAudioTools:
     def __init__(
         self,
         pool: JobRunner,
-        slots: int,
+        count_engines: CountEngines = one_engine,
         target_seconds: float = 118.0,
         *,
         max_seconds: float = 360_000.0,
@@ -53,7 +58,7 @@ class ConfinedAudioTools:
         limit_bytes: int = 1024 * 1024 * 1024,
     ) -> None:
         self._pool = pool
-        self._slots = slots
+        self._count_engines = count_engines
         self._target_seconds = target_seconds
         self._max_seconds = max_seconds
         self._stall_seconds = stall_seconds
@@ -80,13 +85,14 @@ class ConfinedAudioTools:
             StorageError: a chunk could not be written.
             ProviderError: the child crashed, hung or went over its memory.
         """
+        engines = request.engines or await self._count_engines()
         payload = {
             "source": str(source),
             "folder": str(folder),
             "start": request.start,
             "window_seconds": request.window_seconds,
             "first_index": request.first_index,
-            "slots": self._slots,
+            "slots": engines,
             "target_seconds": self._target_seconds,
             "max_seconds": self._max_seconds,
         }
@@ -104,6 +110,7 @@ class ConfinedAudioTools:
             offset_seconds=result["offset_seconds"],
             decode_seconds=result["decode_seconds"],
             warnings=tuple(result["warnings"]),
+            engines=engines,
         )
 
 

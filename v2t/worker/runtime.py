@@ -23,6 +23,7 @@ from temporalio.worker import (
 
 from v2t.activities.transcription import TranscriptionActivities
 from v2t.client import Client
+from v2t.domain.workers import WorkerIdentity
 from v2t.worker.steps import Steps
 from v2t.workflows.catalogue import WORKFLOWS
 from v2t.workflows.policies import (
@@ -78,8 +79,8 @@ class Role:
 
     @property
     def identity(self) -> str | None:
-        """`<host>:<pid>:<kind>`, which is how pollers of a queue are told apart."""
-        return f"{self.host}:{os.getpid()}:{self.kind}" if self.host else None
+        """How pollers of a queue are told apart."""
+        return str(WorkerIdentity(self.host, str(os.getpid()), self.kind)) if self.host else None
 
     @property
     def version(self) -> str:

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from v2t import wiring
+from v2t.client.fleet import engines_of, kinds_of
 from v2t.domain.errors import ClusterUnreachable, ConfigurationError, ConnectionFailed, StorageError, V2TError
 from v2t.domain.jobs import LOCAL, transcript_key
-from v2t.planning import kinds_of
 from v2t.process.ports import LOOPBACK, free_port
 from v2t.providers.table import LOCAL_PROVIDERS
 from v2t.weights.catalogue import memory_bytes
@@ -103,7 +103,8 @@ async def _work(settings: Settings, status: WorkerStatus, engines: Engines, ende
         await _wait_for(status, host, "the database", lambda: asyncio.to_thread(records.get, _NO_JOB))
         accelerations = {found.engine: found.used} if (found := status.acceleration) else {}
         sized = _with_slots(settings, status)
-        workshop = Workshop(sized, store, records, accelerations, kinds_of(client), engines)
+        count_engines = engines_of(client, settings.worker.kind, sized.engine.slots)
+        workshop = Workshop(sized, store, records, accelerations, kinds_of(client), count_engines, engines)
         stack.push_async_callback(workshop.close)
         if status.role.kind != "remote":
             workshop.warm_up(LOCAL, settings.models.default)

@@ -73,6 +73,7 @@ class TranscribeFile:
         self._duration_seconds = 0.0
         self._finished: dict[int, Chunk] = {}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
+        self._engines = 0  # that share the chunks
         self._host = ""  # the machine whose disk holds the source
         self._paused = False
         self._urgency = request.priority
@@ -155,13 +156,16 @@ class TranscribeFile:
     async def _cut(self, start: float, window: float) -> Cut:
         await self._while_paused()
         plan_for = None if start else self._request
-        request = CutRequest(self._request.audio, self._request.job_id, start, window, len(self._chunks), plan_for)
+        request = CutRequest(
+            self._request.audio, self._request.job_id, start, window, len(self._chunks), plan_for, self._engines
+        )
         return self._noted(await self._cut_on_host(request) or await self._cut_at(request, QUEUE))
 
     def _noted(self, cut: Cut) -> Cut:
         task = asyncio.current_task()
         if task and task.cancelling():  # the cut was finished before it heard that the job is cancelled
             raise asyncio.CancelledError
+        self._engines = cut.engines
         self._host = cut.host
         self._chunks.extend(cut.chunks)
         self._silences.extend(cut.silences)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class InProcess:
 
 async def test_a_cut_comes_back_as_the_domain_knows_it(tmp_path: Path) -> None:
     pool = InProcess()
-    tools: AudioTools = ConfinedAudioTools(pool, slots=2)
+    tools: AudioTools = ConfinedAudioTools(pool)
     progress: list[float] = []
     cut = await tools.cut(SAMPLE, REQUEST, tmp_path, progress.append)
     assert pool.jobs == ["v2t.media.cutting:cut_window"]
@@ -55,16 +56,29 @@ async def test_a_cut_comes_back_as_the_domain_knows_it(tmp_path: Path) -> None:
     assert (tmp_path / "7.wav").stat().st_size == 44 + 2 * 176_000
 
 
+async def test_engines_are_counted_for_the_first_window_and_the_others_are_cut_for_as_many(tmp_path: Path) -> None:
+    counted: list[int] = []
+
+    async def count() -> int:
+        counted.append(len(counted) + 3)
+        return counted[-1]
+
+    tools = ConfinedAudioTools(InProcess(), count)
+    first = await tools.cut(SAMPLE, REQUEST, tmp_path, lambda _: None)
+    later = await tools.cut(SAMPLE, replace(REQUEST, engines=first.engines), tmp_path, lambda _: None)
+    assert (first.engines, later.engines, counted) == (3, 3, [3])
+
+
 async def test_a_refused_file_raises_in_the_parent(tmp_path: Path) -> None:
     source = tmp_path / "a.wav"
     source.write_text("no audio\n" * 100)
     with pytest.raises(NotAudio):
-        await ConfinedAudioTools(InProcess(), slots=1).cut(source, REQUEST, tmp_path, lambda _: None)
+        await ConfinedAudioTools(InProcess()).cut(source, REQUEST, tmp_path, lambda _: None)
 
 
 async def test_a_warm_up_needs_no_file() -> None:
     pool = InProcess()
-    await ConfinedAudioTools(pool, slots=1).warm_up()
+    await ConfinedAudioTools(pool).warm_up()
     assert pool.jobs == ["v2t.media.cutting:warm_up"]
 
 
