@@ -24,10 +24,11 @@ _ENGINES_SECONDS = 5.0
 
 
 def kinds_of(client: Client) -> Callable[[], Awaitable[frozenset[str]]]:
-    """The kinds of workers that a cluster has."""
+    """The kinds whose work is done in a cluster."""
 
     async def look() -> frozenset[str]:
-        return frozenset(worker.kind for worker in await present_workers(client.temporal))
+        workers = await asyncio.gather(*(present_workers(client.temporal, queue) for queue in KIND_QUEUES.values()))
+        return frozenset(kind for kind, there in zip(KIND_QUEUES, workers, strict=True) if there)
 
     return _now_and_then(look, _KINDS_SECONDS, frozenset())
 
@@ -35,8 +36,8 @@ def kinds_of(client: Client) -> Callable[[], Awaitable[frozenset[str]]]:
 def engines_of(client: Client, kind: str, slots: int) -> CountEngines:
     """How many engines share the chunks of a file that is cut now.
 
-    Those of all workers of a kind, while nothing waits for them. Else those of one: more and shorter chunks would keep
-    no more engines busy, and cost more, as Whisper hears long chunks faster.
+    Those of all workers that do a kind's work, while nothing waits for them. Else those of one: more and shorter chunks
+    would keep no more engines busy, and cost more, as Whisper hears long chunks faster.
 
     Args:
         client: the cluster.
@@ -45,11 +46,11 @@ def engines_of(client: Client, kind: str, slots: int) -> CountEngines:
     """
 
     async def look() -> int:
-        workers, (queue,) = await asyncio.gather(
-            present_workers(client.temporal), queue_facts(client.temporal, (KIND_QUEUES[kind],))
+        queue = KIND_QUEUES[kind]
+        workers, (facts,) = await asyncio.gather(
+            present_workers(client.temporal, queue), queue_facts(client.temporal, (queue,))
         )
-        alike = sum(worker.kind == kind for worker in workers)
-        return slots if queue.backlog else slots * max(1, alike)
+        return slots if facts.backlog else slots * max(1, len(workers))
 
     return _now_and_then(look, _ENGINES_SECONDS, slots)
 

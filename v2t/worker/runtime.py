@@ -27,11 +27,8 @@ from v2t.domain.workers import WorkerIdentity
 from v2t.worker.steps import Steps
 from v2t.workflows.catalogue import WORKFLOWS
 from v2t.workflows.policies import (
-    CPU_QUEUE,
-    GPU_QUEUE,
-    MEMORY_QUEUE,
+    COMPUTING_QUEUES,
     QUEUE,
-    REMOTE_QUEUE,
     host_queue,
     provider_queue,
 )
@@ -39,18 +36,6 @@ from v2t.workflows.transcribe_file import TranscribeFile
 
 DEPLOYMENT = "v2t"
 """What Temporal calls all versions of the worker together."""
-
-COMPUTING_QUEUES = {
-    "cpu": (CPU_QUEUE,),
-    "gpu": (GPU_QUEUE, CPU_QUEUE),
-    "memory": (MEMORY_QUEUE, CPU_QUEUE),
-    "remote": (REMOTE_QUEUE,),
-}
-"""Kind of worker → the queues it computes for, its own first.
-
-Graphics cards and large memories also do what any processor could, so that they are never idle while others wait and
-a cluster of them alone does every job. A remote worker computes nothing itself.
-"""
 
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
 """How long the SDK may hold a heartbeat back: its default of 30 s would hold cancellation back as long."""

@@ -28,6 +28,18 @@ REMOTE_QUEUE = "v2t-remote"
 KIND_QUEUES = {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "memory": MEMORY_QUEUE, "remote": REMOTE_QUEUE}
 """Kind of workers → their queue."""
 
+COMPUTING_QUEUES = {
+    "cpu": (CPU_QUEUE,),
+    "gpu": (GPU_QUEUE, CPU_QUEUE),
+    "memory": (MEMORY_QUEUE, CPU_QUEUE),
+    "remote": (REMOTE_QUEUE,),
+}
+"""Kind of worker → the queues it computes for, its own first.
+
+Graphics cards and large memories also do what any processor could, so that they are never idle while others wait and
+a cluster of them alone does every job. A remote worker computes nothing itself.
+"""
+
 KIND_WAIT = timedelta(minutes=1)
 """How long a step waits for workers of a kind where another provider could do it."""
 
