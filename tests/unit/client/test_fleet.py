@@ -34,11 +34,12 @@ class Cluster:
 
     def __init__(self, *identities: str, backlog: int = 0) -> None:
         self.temporal = None
-        self._pollers = tuple(Poller(identity, time.time()) for identity in identities)
+        self._identities = identities
         self._backlog = backlog
 
     async def facts(self, _temporal: object, names: Sequence[str]) -> list[QueueFacts]:
-        return [QueueFacts(name, self._pollers if name == "v2t" else (), self._backlog, 0.0) for name in names]
+        pollers = tuple(Poller(identity, time.time()) for identity in self._identities)
+        return [QueueFacts(name, pollers if name == "v2t" else (), self._backlog, 0.0) for name in names]
 
 
 @pytest.fixture
