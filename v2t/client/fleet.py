@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from v2t.client.jobs import Client
-from v2t.client.queues import present_workers, queue_facts
+from v2t.client.queues import present_workers, queue_facts, that_do
 from v2t.domain.errors import V2TError
 from v2t.domain.ports import CountEngines
 from v2t.workflows.policies import KIND_QUEUES
@@ -27,8 +27,8 @@ def kinds_of(client: Client) -> Callable[[], Awaitable[frozenset[str]]]:
     """The kinds whose work is done in a cluster."""
 
     async def look() -> frozenset[str]:
-        workers = await asyncio.gather(*(present_workers(client.temporal, queue) for queue in KIND_QUEUES.values()))
-        return frozenset(kind for kind, there in zip(KIND_QUEUES, workers, strict=True) if there)
+        workers = await present_workers(client.temporal)
+        return frozenset(kind for kind in KIND_QUEUES if that_do(kind, workers))
 
     return _now_and_then(look, _KINDS_SECONDS, frozenset())
 
@@ -46,11 +46,10 @@ def engines_of(client: Client, kind: str, slots: int) -> CountEngines:
     """
 
     async def look() -> int:
-        queue = KIND_QUEUES[kind]
-        workers, (facts,) = await asyncio.gather(
-            present_workers(client.temporal, queue), queue_facts(client.temporal, (queue,))
+        workers, (queue,) = await asyncio.gather(
+            present_workers(client.temporal), queue_facts(client.temporal, (KIND_QUEUES[kind],))
         )
-        return slots if facts.backlog else slots * max(1, len(workers))
+        return slots if queue.backlog else slots * max(1, len(that_do(kind, workers)))
 
     return _now_and_then(look, _ENGINES_SECONDS, slots)
 

@@ -15,7 +15,15 @@ from temporalio.service import RPCError
 
 from v2t.client.connection import as_v2t_error
 from v2t.domain.workers import WorkerIdentity
-from v2t.workflows.policies import COMPUTING_QUEUES, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, QUEUE, REMOTE_QUEUE
+from v2t.workflows.policies import (
+    COMPUTING_QUEUES,
+    CPU_QUEUE,
+    GPU_QUEUE,
+    KIND_QUEUES,
+    MEMORY_QUEUE,
+    QUEUE,
+    REMOTE_QUEUE,
+)
 
 QUEUES = (QUEUE, CPU_QUEUE, GPU_QUEUE, MEMORY_QUEUE, REMOTE_QUEUE)
 """All that a cluster shares; each machine has one of its own besides, and each provider on another machine two."""
@@ -57,15 +65,19 @@ async def queue_facts(temporal: TemporalClient, names: Sequence[str] = QUEUES) -
         raise as_v2t_error(error) from error
 
 
-async def present_workers(temporal: TemporalClient, computing: str) -> list[WorkerIdentity]:
-    """The workers that compute for a queue, however busy: whose slots are all used polls only the shared one.
+async def present_workers(temporal: TemporalClient) -> list[WorkerIdentity]:
+    """The workers that are there, however busy: whose slots are all used still polls the shared queue.
 
     Raises:
         ClusterUnreachable: Temporal does not answer.
     """
     (shared,) = await queue_facts(temporal, (QUEUE,))
-    there = [WorkerIdentity.parse(poller.identity) for poller in shared.fresh_pollers(time.time())]
-    return [worker for worker in there if computing in COMPUTING_QUEUES.get(worker.kind, ())]
+    return [WorkerIdentity.parse(poller.identity) for poller in shared.fresh_pollers(time.time())]
+
+
+def that_do(kind: str, workers: Sequence[WorkerIdentity]) -> list[WorkerIdentity]:
+    """Those among the workers that do a kind's work."""
+    return [worker for worker in workers if KIND_QUEUES[kind] in COMPUTING_QUEUES.get(worker.kind, ())]
 
 
 async def is_polled(temporal: TemporalClient, name: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from v2t.client import Client
-from v2t.client.queues import QueueFacts, present_workers, queue_facts
+from v2t.client.queues import QueueFacts, present_workers, queue_facts, that_do
 from v2t.cluster.instances import Instance, Instances
 from v2t.cluster.scaling import Decision, History, Limits, Load, decide
 from v2t.domain.errors import ConnectionFailed
@@ -140,7 +140,7 @@ async def observe_queue(client: Client, kind: str, providers: Mapping[str, float
     """
     asked = {provider_queue(name, kind): limit for name, limit in providers.items()} if kind == "remote" else {}
     queues = await queue_facts(client.temporal, (KIND_QUEUES[kind], *asked))
-    hosts = {worker.host for worker in await present_workers(client.temporal, KIND_QUEUES[kind])}
+    hosts = {worker.host for worker in that_do(kind, await present_workers(client.temporal))}
     loads = [_load_of(queue, asked.get(queue.name, 0.0)) for queue in queues]
     backlog, oldest = sum(load.backlog for load in loads), max(load.oldest_seconds for load in loads)
     return Load(backlog, oldest, max(1, len(hosts)))
