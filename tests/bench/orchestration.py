@@ -47,19 +47,15 @@ class Cost:
     events: int  # in the history of one file
     activities: int
 
-    @property
-    def files_per_second(self) -> float:
-        return self.files / self.seconds
-
 
 async def measure(client: Client, counts: Sequence[int], scratch: Path) -> list[Cost]:
-    """Run a batch of each size."""
+    """Run a batch of each size, one after the other; a size may come several times."""
     store, records = MemoryObjectStore(), MemoryJobRecords()
     activities = TranscriptionActivities(store, records, FakeAudioTools(5.0), lambda _name: NoEngine(), scratch)
     steps = gather_steps(client, store, records, scratch)
     async with running_workers(client, activities, 8, more=steps):
-        await _run(client, store, 20, "warm-up")
-        return [await _run(client, store, count, f"batch of {count}") for count in counts]
+        await _run(client, store, 100, "warm-up")
+        return [await _run(client, store, count, f"batch {number}") for number, count in enumerate(counts)]
 
 
 async def _run(client: Client, store: MemoryObjectStore, count: int, prompt: str) -> Cost:
