@@ -51,7 +51,6 @@ def _tell_person(layout: Layout) -> None:
     lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in layout.environment.items())
     file = layout.folder / "servers.env"
     write_secret(file, lines)
-    print(lines, end="", flush=True)
     print(f"servers: all run; `. {file}` points v2t at them; Ctrl-C ends them", file=sys.stderr, flush=True)
 
 
