@@ -47,7 +47,9 @@ def temporal_server(folder: Path) -> Iterator[str]:
         asyncio.run(_until_it_answers(f"127.0.0.1:{port}"))
         yield f"127.0.0.1:{port}"
     finally:
+        died = service.exit_code is not None
         asyncio.run(service.stop())
+        assert not died, f"the server of these tests ended by itself: {service.log.read_text()}"
 
 
 async def _until_it_answers(address: str) -> None:

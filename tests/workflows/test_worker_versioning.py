@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from v2t.client import Client
 from v2t.domain.errors import ConfigurationError
 from v2t.domain.jobs import Chunk, Cut, CutRequest, Piece, TranscribeRequest
 from v2t.domain.ports import OnProgress
+from v2t.process.ports import LOOPBACK
 from v2t.worker import versions
 from v2t.worker.runtime import Role, running_workers
 from v2t.worker.versions import current_version, make_current, make_first_current
@@ -60,6 +61,43 @@ async def worker_of_build(cluster: FakeCluster, build: str) -> AsyncIterator[Non
         role = Role(host=build, build_id=build, versioned=True)
         async with running_workers(await another_connection(cluster), activities, 2, role=role):
             yield
+
+
+class Relay:
+    """A way to a server whose connections can be broken, as a restart of the server breaks them."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._writers: list[asyncio.StreamWriter] = []
+        self.address = ""
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._join, LOOPBACK, 0)
+        self.address = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._server.close()
+        self.break_connections()
+
+    def break_connections(self) -> None:
+        """Break those there are; new ones are taken."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self._target.partition(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, far_writer]
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await source.read(65536):
+            target.write(data)
+    target.close()
 
 
 async def workflow_task_events(cluster: FakeCluster, request: TranscribeRequest) -> list[HistoryEvent]:
@@ -118,6 +156,17 @@ async def test_the_first_worker_of_a_cluster_makes_its_build_current_and_later_o
         assert await current_version(cluster.client) == "build-1"
         await make_current(cluster.client, "build-1")  # twice is once
         assert await current_version(cluster.client) == "build-1"
+
+
+async def test_a_broken_connection_keeps_no_build_from_becoming_current(own_server: str) -> None:
+    cluster = await open_cluster(own_server)
+    async with worker_of_build(cluster, "build-1"), Relay(own_server) as relay:
+        client = await Client.connect(relay.address, NAMESPACE)
+        relay.break_connections()
+        await make_first_current(client, "build-1")
+        relay.break_connections()
+        await make_current(client, "build-1")
+    assert await current_version(cluster.client) == "build-1"
 
 
 async def test_a_build_without_workers_does_not_become_current(

@@ -31,7 +31,7 @@ async def hold_queued_steps(temporal: TemporalClient, workflow_id: str) -> None:
             reason="the job is paused",
         )
         async with free:
-            await _unless_it_ended(temporal.workflow_service.pause_activity(request))
+            await _unless_it_ended(temporal.workflow_service.pause_activity(request, retry=True))
 
     await asyncio.gather(*(hold(step) for step in await _steps(temporal, workflow_id, {queued})))
 
@@ -52,7 +52,7 @@ async def release_held_steps(temporal: TemporalClient, workflow_id: str) -> None
             id=step,
         )
         async with free:
-            await _unless_it_ended(temporal.workflow_service.unpause_activity(request))
+            await _unless_it_ended(temporal.workflow_service.unpause_activity(request, retry=True))
 
     await asyncio.gather(*(release(step) for step in await _steps(temporal, workflow_id, held)))
 

@@ -63,7 +63,7 @@ async def _set_current(client: Client, build_id: str) -> bool:
         ignore_missing_task_queues=True,
     )
     try:
-        await client.temporal.workflow_service.set_worker_deployment_current_version(request)
+        await client.temporal.workflow_service.set_worker_deployment_current_version(request, retry=True)
     except RPCError as error:
         if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION}:
             return False
@@ -81,7 +81,7 @@ async def _is_spreading(client: Client) -> bool:
 async def _describe(client: Client) -> WorkerDeploymentInfo | None:
     request = DescribeWorkerDeploymentRequest(namespace=client.temporal.namespace, deployment_name=DEPLOYMENT)
     try:
-        answer = await client.temporal.workflow_service.describe_worker_deployment(request)
+        answer = await client.temporal.workflow_service.describe_worker_deployment(request, retry=True)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return None
