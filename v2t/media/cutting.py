@@ -12,7 +12,7 @@ import numpy as np
 
 from v2t.domain.jobs import SAMPLE_RATE
 from v2t.media.decode import Block, Samples, open_audio
-from v2t.media.silence import ChunkPlan, Span, chunk_seconds, find_speech, next_chunk_seconds, plan_chunk
+from v2t.media.silence import ChunkPlan, Span, chunk_lengths, find_speech, plan_chunk
 from v2t.media.voice import FRAME_SAMPLES, VoiceDetector
 from v2t.media.wav import write_wav
 
@@ -94,7 +94,7 @@ class _Cutter:
         self.heard_end = 0
         self._window = window
         self._declared_seconds = declared_seconds
-        self._length_seconds = chunk_seconds(declared_seconds, window.slots, window.target_seconds)
+        self._lengths = chunk_lengths(declared_seconds, window.slots, window.target_seconds)
         self._detector = VoiceDetector()
         self._speaking = False
         self._samples: Samples = np.zeros(0, np.int16)
@@ -132,7 +132,7 @@ class _Cutter:
             plan = plan_chunk(
                 self._probabilities,
                 self._levels,
-                seconds=next_chunk_seconds(self.region_start / SAMPLE_RATE, self._length_seconds),
+                seconds=self._lengths.next_seconds(self.region_start / SAMPLE_RATE),
                 final=final,
                 speaking=self._speaking,
             )

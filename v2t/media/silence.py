@@ -52,25 +52,37 @@ class ChunkPlan:
     speaking: bool
 
 
-def chunk_seconds(total_seconds: float, slots: int, target_seconds: float) -> float:
-    """The length of equal chunks that keep all slots busy to the end; the target when the total is unknown (0).
+@dataclass(frozen=True, slots=True)
+class ChunkLengths:
+    """How long the chunks of a file should be: `whole` of them `seconds` long, those that follow half as long."""
 
-    Chunks come in rounds of one per slot; the fewest rounds with chunks up to the target are taken.
+    seconds: float
+    whole: float = math.inf
+
+    def next_seconds(self, start_seconds: float) -> float:
+        """The wished length of the chunk that begins at `start_seconds`.
+
+        It ends at the next multiple of the length there, so that cuts that came early or late do not add up.
+        """
+        length = self.seconds if round(start_seconds / self.seconds) < self.whole else self.seconds / 2
+        end = (round(start_seconds / length) + 1) * length
+        return max(SHORTEST_CHUNK_SECONDS, end - start_seconds)
+
+
+def chunk_lengths(total_seconds: float, slots: int, target_seconds: float) -> ChunkLengths:
+    """The lengths that keep all slots busy to the end; the target when the total is unknown (0).
+
+    Chunks come in rounds of one per slot; the fewest rounds with chunks up to the target are taken. As chunks of one
+    length take different times, the last of several rounds is cut in halves: slots then wait half as long for the
+    others ("factoring": Hummel, Schonberg, Flynn 1992).
     """
     if total_seconds <= 0:
-        return target_seconds
+        return ChunkLengths(target_seconds)
     rounds = math.ceil(total_seconds / (slots * target_seconds))
     chunks = max(1, min(slots * rounds, math.floor(total_seconds / SHORTEST_CHUNK_SECONDS)))
-    return max(SHORTEST_CHUNK_SECONDS, total_seconds / chunks)
-
-
-def next_chunk_seconds(start_seconds: float, length_seconds: float) -> float:
-    """The wished length of the chunk that begins at `start_seconds`.
-
-    It ends at the next multiple of `length_seconds`, so that cuts that came early or late do not add up.
-    """
-    end = (round(start_seconds / length_seconds) + 1) * length_seconds
-    return max(SHORTEST_CHUNK_SECONDS, end - start_seconds)
+    seconds = max(SHORTEST_CHUNK_SECONDS, total_seconds / chunks)
+    halves = slots > 1 and rounds > 1 and seconds / 2 >= SHORTEST_CHUNK_SECONDS
+    return ChunkLengths(seconds, chunks - slots if halves else math.inf)
 
 
 def find_speech(probabilities: Probabilities, *, speaking: bool = False) -> Mask:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from v2t.media.silence import FRAMES_PER_SECOND, ChunkPlan, chunk_seconds, find_speech, next_chunk_seconds, plan_chunk
+from v2t.media.silence import FRAMES_PER_SECOND, ChunkLengths, ChunkPlan, chunk_lengths, find_speech, plan_chunk
 
 Probabilities = NDArray[np.float32]
 
@@ -159,19 +159,44 @@ def test_rare_speech_does_not_hoard_audio_without_limit() -> None:
     ],
 )
 def test_chunks_are_balanced_over_the_slots(total: float, slots: int, expected: float) -> None:
-    assert chunk_seconds(total, slots, 118) == pytest.approx(expected)
+    assert chunk_lengths(total, slots, 118).seconds == pytest.approx(expected)
 
 
 @given(total=st.floats(0.1, 400_000), slots=st.integers(1, 64))
 def test_the_wished_length_stays_in_bounds(total: float, slots: int) -> None:
-    assert 28 <= chunk_seconds(total, slots, 118.0) <= 118.0
+    lengths = chunk_lengths(total, slots, 118.0)
+    assert 28 <= lengths.seconds <= 118.0
+    assert 28 <= lengths.next_seconds(total / 2) <= 1.5 * 118.0
+
+
+@pytest.mark.parametrize(
+    ("total", "slots", "whole"),
+    [
+        (1200, 2, 10),  # 12 of 100 s, of which the last two become four of 50 s
+        (473, 2, 4),
+        (600, 4, 4),
+        (200, 2, math.inf),  # a single round
+        (3600, 1, math.inf),  # nobody to wait for
+        (0, 2, math.inf),
+    ],
+)
+def test_the_last_of_several_rounds_is_cut_in_halves(total: float, slots: int, whole: float) -> None:
+    assert chunk_lengths(total, slots, 118).whole == whole
+
+
+def test_no_chunk_is_halved_below_what_an_engine_hears_at_once() -> None:
+    assert chunk_lengths(1200, 2, 55).whole == math.inf
 
 
 def test_an_early_or_late_cut_is_made_up_for_by_the_next_chunk() -> None:
-    assert next_chunk_seconds(0, 118) == 118
-    assert next_chunk_seconds(100, 118) == 136
-    assert next_chunk_seconds(130, 118) == 106
-    assert next_chunk_seconds(13.9, 28) == 28
+    lengths = ChunkLengths(118, whole=2)
+    assert lengths.next_seconds(0) == 118
+    assert lengths.next_seconds(100) == 136
+    assert lengths.next_seconds(130) == 106
+    assert lengths.next_seconds(230) == 65  # here the halves begin
+    assert lengths.next_seconds(240) == 55
+    assert lengths.next_seconds(300) == 54
+    assert ChunkLengths(28).next_seconds(13.9) == 28
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 8])
@@ -181,16 +206,19 @@ def test_a_talk_is_cut_into_whole_rounds(slots: int, minutes: int) -> None:
     probabilities = talk(*itertools.chain.from_iterable(((float(each), 1.0), (0.6, 0.0)) for each in sentences))
     probabilities = probabilities[: frames(minutes * 60)]
     total = len(probabilities) / FRAMES_PER_SECOND
-    wished = chunk_seconds(total, slots, 118)
+    wished = chunk_lengths(total, slots, 118)
     lengths, start = [], 0
     while start < len(probabilities):
-        seconds = next_chunk_seconds(start / FRAMES_PER_SECOND, wished)
-        found = plan(probabilities[start:], seconds)
+        found = plan(probabilities[start:], wished.next_seconds(start / FRAMES_PER_SECOND))
         assert found is not None
         start += found.consumed
         lengths.append(found.consumed / FRAMES_PER_SECOND)
-    assert len(lengths) == round(total / wished) <= slots * math.ceil(total / (slots * 118))
-    assert max(lengths) < 1.3 * wished
+    chunks = round(total / wished.seconds)
+    assert chunks <= slots * math.ceil(total / (slots * 118))
+    halves = 0 if wished.whole == math.inf else 2 * slots
+    assert len(lengths) == chunks + halves // 2
+    assert max(lengths) < 1.3 * wished.seconds
+    assert max(lengths[len(lengths) - halves :], default=0) < 0.8 * wished.seconds
 
 
 spoken = st.lists(
