@@ -12,6 +12,7 @@ import os
 import platform
 import random
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -97,7 +98,12 @@ class Bench(Table):
             )
             for number, prefix in enumerate(prefixes)
         ]
-        return max(float(process.communicate()[0]) for process in processes)
+        try:
+            return max(float(process.communicate()[0]) for process in processes)
+        finally:  # where the bench is ended before them
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def measure_clips(bench: Bench) -> None:
@@ -291,6 +297,7 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--rounds", default=3, type=int, help="of what is compared with the engine alone")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does, and what it started
     with tempfile.TemporaryDirectory(prefix="v2t-bench-") as folder, running_servers() as servers:
         bench = Bench(servers, Path(folder), arguments.engine, arguments.model, arguments.rounds)
         for part in arguments.parts:
