@@ -268,11 +268,15 @@ class FakeAudioTools:
     Args:
         duration_seconds: how long every source is.
         chunk_seconds: the longest chunk; the last one of a window is shorter.
+        last_round_at: where the chunks of the last round begin, in seconds.
     """
 
-    def __init__(self, duration_seconds: float = 10.0, chunk_seconds: float = 118.0) -> None:
+    def __init__(
+        self, duration_seconds: float = 10.0, chunk_seconds: float = 118.0, last_round_at: float = math.inf
+    ) -> None:
         self.duration_seconds = duration_seconds
         self._chunk_seconds = chunk_seconds
+        self._last_round_at = last_round_at
 
     async def cut(self, source: Path, request: CutRequest, folder: Path, on_progress: OnProgress) -> Cut:
         """Cut the window at every `chunk_seconds` and write silent chunk files."""
@@ -284,7 +288,8 @@ class FakeAudioTools:
             index = request.first_index + len(chunks)
             piece = Piece(start, min(self._chunk_seconds, end - start))
             _write_silence(folder / f"{index}.wav", piece.length)
-            chunks.append(Chunk(index, f"{request.job_id}/chunks/{index:05d}.wav", (piece,)))
+            key = f"{request.job_id}/chunks/{index:05d}.wav"
+            chunks.append(Chunk(index, key, (piece,), last_round=start >= self._last_round_at))
             start += piece.length
         on_progress(1.0)
         return Cut(

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from unittest.mock import patch
 
 from support.cluster import NAMESPACE, FakeCluster, ScriptedTranscriber, fake_cluster, running_worker, temporal_server
 from support.processes import until
@@ -24,6 +25,7 @@ from v2t.worker.runtime import Asked
 HISTORIES = Path(__file__).parent / "histories"
 SHORT = FakeAudioTools(10.0)
 LONG = FakeAudioTools(300.0, 60.0)  # five chunks in two windows
+LAST_ROUND = FakeAudioTools(300.0, 60.0, last_round_at=180.0)
 FEW_BYTES, MANY_BYTES = 1000, 100_000_000
 
 Scenario = Callable[[str], Awaitable[tuple[FakeCluster, TranscribeRequest]]]
@@ -48,6 +50,16 @@ async def short(address: str) -> tuple[FakeCluster, TranscribeRequest]:
 
 async def long(address: str) -> tuple[FakeCluster, TranscribeRequest]:
     return await _run(address, ScriptedTranscriber(), LONG)
+
+
+async def last_round(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    return await _run(address, ScriptedTranscriber(), LAST_ROUND)
+
+
+async def last_round_unaware(address: str) -> tuple[FakeCluster, TranscribeRequest]:
+    """As the workflows of before it waited: a newer worker has cut the file."""
+    with patch("temporalio.workflow.patched", return_value=False):
+        return await _run(address, ScriptedTranscriber(), LAST_ROUND)
 
 
 async def retried_chunk(address: str) -> tuple[FakeCluster, TranscribeRequest]:
@@ -199,7 +211,7 @@ async def chain_queued(address: str) -> tuple[FakeCluster, TranscribeRequest]:
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
-        *(short, long, retried_chunk, language_vote, failed, cancelled),
+        *(short, long, last_round, last_round_unaware, retried_chunk, language_vote, failed, cancelled),
         *(small, small_but_long, small_and_failed),
         *(chain_small, chain_long, chain_exhausted, chain_queued),
         *(paused, searchable_short, searchable_failed, stored, host_queue, host_gone),

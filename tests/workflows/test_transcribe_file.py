@@ -234,6 +234,27 @@ async def test_a_failed_job_goes_on_from_its_finished_chunks(server: str) -> Non
     assert len(cluster.transcript(request).segments) == CHUNKS
 
 
+async def test_the_last_round_begins_when_a_chunk_is_finished(server: str) -> None:
+    transcriber = ScriptedTranscriber()
+    transcriber.hold = asyncio.Event()
+    async with fake_cluster(server, transcriber, FakeAudioTools(300.0, 60.0, last_round_at=180.0), slots=8) as cluster:
+        request = await cluster.submit()
+        await until_asked(cluster, 3)
+        await asyncio.sleep(0.3)  # the others would be asked for by now
+        before = sorted(index for index, _ in transcriber.asked)
+        transcriber.hold.set()
+        await cluster.result(request)
+    assert before == [0, 1, 2]
+    assert len(cluster.transcript(request).segments) == 5
+
+
+async def test_a_file_whose_speech_lies_all_in_its_last_round_waits_for_nothing(server: str) -> None:
+    async with fake_cluster(server, ScriptedTranscriber(), FakeAudioTools(300.0, 60.0, last_round_at=0.0)) as cluster:
+        request = await cluster.submit()
+        await cluster.result(request)
+    assert len(cluster.transcript(request).segments) == 5
+
+
 @pytest.mark.parametrize("tools", [SHORT, LONG], ids=["short", "long"])
 async def test_cancelling_stops_the_computing_and_is_recorded(server: str, tools: FakeAudioTools) -> None:
     transcriber = ScriptedTranscriber()

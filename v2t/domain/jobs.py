@@ -122,6 +122,7 @@ class Chunk:
     index: int
     key: str
     pieces: tuple[Piece, ...]
+    last_round: bool = False  # it is short, so that engines end together; of use when it comes after the others
 
     @property
     def start(self) -> float:

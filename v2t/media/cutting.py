@@ -45,9 +45,9 @@ def cut_window(payload: dict[str, Any], emit: Callable[[dict[str, Any]], None]) 
         emit: called with `{"progress": 0..1}` for each 16 s decoded.
 
     Returns:
-        The fields of `v2t.domain.jobs.Cut`; a chunk is `{"index", "pieces"}`, a piece or silence `[start, length]`.
-        Chunk `index` stands in `folder/<index>.wav`. Pieces and silences tile the time from the window's start
-        (from zero in the first) to `next_start` to the sample.
+        The fields of `v2t.domain.jobs.Cut`; a chunk is `{"index", "pieces", "last_round"}`, a piece or silence
+        `[start, length]`. Chunk `index` stands in `folder/<index>.wav`. Pieces and silences tile the time from the
+        window's start (from zero in the first) to `next_start` to the sample.
 
     Raises:
         AudioError: the file cannot be transcribed.
@@ -153,11 +153,13 @@ class _Cutter:
     def _apply(self, plan: ChunkPlan) -> None:
         pieces = [self._locate(span) for span in plan.pieces]
         if pieces:
+            last_round = self._lengths.is_last_round(self.region_start / SAMPLE_RATE)
             index = self._window.first_index + len(self.chunks)
             start = self.region_start
             parts = [self._samples[first - start : end - start] for first, end in pieces]
             write_wav(Path(self._window.folder) / f"{index}.wav", parts)
-            self.chunks.append({"index": index, "pieces": [_seconds(piece) for piece in pieces]})
+            located = [_seconds(piece) for piece in pieces]
+            self.chunks.append({"index": index, "pieces": located, "last_round": last_round})
         for first, end in map(self._locate, plan.silences):
             joins = bool(self.silences) and self.silences[-1][1] == first
             self.silences.append((self.silences.pop()[0] if joins else first, end))

@@ -59,12 +59,16 @@ class ChunkLengths:
     seconds: float
     whole: float = math.inf
 
+    def is_last_round(self, start_seconds: float) -> bool:
+        """Whether the chunk that begins at `start_seconds` is one of the shorter ones."""
+        return round(start_seconds / self.seconds) >= self.whole
+
     def next_seconds(self, start_seconds: float) -> float:
         """The wished length of the chunk that begins at `start_seconds`.
 
         It ends at the next multiple of the length there, so that cuts that came early or late do not add up.
         """
-        length = self.seconds if round(start_seconds / self.seconds) < self.whole else self.seconds / 2
+        length = self.seconds / 2 if self.is_last_round(start_seconds) else self.seconds
         end = (round(start_seconds / length) + 1) * length
         return max(SHORTEST_CHUNK_SECONDS, end - start_seconds)
 

@@ -97,12 +97,8 @@ class ConfinedAudioTools:
             "max_seconds": self._max_seconds,
         }
         result = await self._run(_CUT, payload, on_progress)
-        chunks = tuple(
-            Chunk(item["index"], f"{request.job_id}/chunks/{item['index']:05d}.wav", _pieces(item["pieces"]))
-            for item in result["chunks"]
-        )
         return Cut(
-            chunks=chunks,
+            chunks=tuple(_chunk(item, request.job_id) for item in result["chunks"]),
             silences=_pieces(result["silences"]),
             next_start=result["next_start"],
             finished=result["finished"],
@@ -112,6 +108,11 @@ class ConfinedAudioTools:
             warnings=tuple(result["warnings"]),
             engines=engines,
         )
+
+
+def _chunk(item: dict[str, Any], job_id: str) -> Chunk:
+    key = f"{job_id}/chunks/{item['index']:05d}.wav"
+    return Chunk(item["index"], key, _pieces(item["pieces"]), item["last_round"])
 
 
 def _pieces(spans: list[list[float]]) -> tuple[Piece, ...]:

@@ -54,6 +54,8 @@ with workflow.unsafe.imports_passed_through():
     from v2t.workflows.search import say_completed, say_ended
     from v2t.workflows.served import was_late, while_served
 
+_LAST_ROUND_WAITS = "last-round-waits"
+
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
@@ -230,6 +232,7 @@ class TranscribeFile:
             raise
 
     async def _transcribe_chunk(self, chunk: Chunk, language: str) -> ChunkResult:
+        await self._until_its_round(chunk)
         async with self._slots:
             options = replace(self._request.options, language=language)
 
@@ -240,6 +243,15 @@ class TranscribeFile:
             result = await self._chain.ask(ask)
         self._finished[chunk.index] = chunk
         return result
+
+    async def _until_its_round(self, chunk: Chunk) -> None:
+        """Return when engines have the longer chunks: a queue keeps no order among steps that it gets together.
+
+        When one of them is finished they have all been queued for long.
+        """
+        waits = chunk.last_round and not self._chunks[0].last_round  # else there is none to wait for
+        if waits and workflow.patched(_LAST_ROUND_WAITS):  # runs of before begin all together
+            await workflow.wait_condition(lambda: bool(self._finished))
 
     async def _redo_minority(self, results: tuple[ChunkResult, ...], language: str) -> tuple[ChunkResult, ...]:
         """Transcribe again, in the language that won the vote, the chunks that took it for another one."""

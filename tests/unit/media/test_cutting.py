@@ -90,7 +90,7 @@ def assert_tiles(spans: Spans, end: int) -> None:
 
 def test_a_short_file_is_one_chunk_with_every_sample(cutting: Cutting, make_wav: Make, speech: Wave) -> None:
     result = cutting.window(make_wav("a.wav", speech))
-    assert result["chunks"] == [{"index": 0, "pieces": [[0.0, 11.0]]}]
+    assert result["chunks"] == [{"index": 0, "pieces": [[0.0, 11.0]], "last_round": False}]
     assert (result["silences"], result["finished"], result["warnings"]) == ([], True, [])
     assert result["next_start"] == result["duration_seconds"] == 11.0
     assert result["offset_seconds"] == 0.0
@@ -186,7 +186,7 @@ def test_a_window_ends_in_a_pause(cutting: Cutting, make_wav: Make, reading: Wav
 def test_chunks_of_a_talk_fill_the_slots_evenly(cutting: Cutting, make_wav: Make, reading: Wave) -> None:
     result = cutting.window(make_wav("a.wav", np.concatenate([reading] * 9)), slots=2)
     lengths = [sum(length for _, length in chunk["pieces"]) for chunk in result["chunks"]]
-    assert len(lengths) == 6  # the last two are four halves
+    assert [chunk["last_round"] for chunk in result["chunks"]] == [False] * 2 + [True] * 4  # halves
     assert lengths == pytest.approx([lengths[0]] * 2 + [lengths[0] / 2] * 4, rel=0.25)
 
 
