@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from v2t.domain.errors import EngineCrashed, InputNotFound, ObjectMissing, ProviderResting, V2TError
-from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobState, Piece, TranscribeOptions
+from v2t.domain.jobs import SAMPLE_RATE, Chunk, Cut, CutRequest, JobState, Piece, TranscribeOptions, chunk_key
 from v2t.domain.ports import EngineResult, JobFilter, ObjectFacts, OnBytes, OnProgress
 from v2t.domain.records import CallsLine, CostLine, JobRecord, ProviderAttempt
 from v2t.domain.transcript import Segment
@@ -288,7 +288,7 @@ class FakeAudioTools:
             index = request.first_index + len(chunks)
             piece = Piece(start, min(self._chunk_seconds, end - start))
             _write_silence(folder / f"{index}.wav", piece.length)
-            key = f"{request.job_id}/chunks/{index:05d}.wav"
+            key = chunk_key(request.job_id, index)
             chunks.append(Chunk(index, key, (piece,), last_round=start >= self._last_round_at))
             start += piece.length
         on_progress(1.0)

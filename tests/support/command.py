@@ -117,6 +117,8 @@ def finish(process: subprocess.Popen[str], seconds: float = _SECONDS) -> Outcome
         process.kill()
         stdout, stderr = process.communicate()
         raise AssertionError(f"not within {seconds} s; it said:\n{stdout}\n{stderr}") from None
+    finally:
+        process.kill()  # where the wait is interrupted; nothing to one that has ended
     assert "Traceback" not in stderr, stderr
     return Outcome(process.returncode, stdout or "", stderr)
 

@@ -306,6 +306,11 @@ def archive_key(job_id: str) -> str:
     return f"archive/{job_id}/transcript.json.gz"
 
 
+def chunk_key(job_id: str, index: int) -> str:
+    """The object key of a chunk of a job."""
+    return f"{job_id}/chunks/{index:05d}.wav"
+
+
 def transcript_key(job_id: str) -> str:
     """The object key of a job's transcript."""
     return f"{job_id}/transcript.json"

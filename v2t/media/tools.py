@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from v2t.domain.jobs import Chunk, Cut, CutRequest, Piece
+from v2t.domain.jobs import Chunk, Cut, CutRequest, Piece, chunk_key
 from v2t.domain.ports import CountEngines, OnProgress
 
 _CUT = "v2t.media.cutting:cut_window"
@@ -111,8 +111,7 @@ class ConfinedAudioTools:
 
 
 def _chunk(item: dict[str, Any], job_id: str) -> Chunk:
-    key = f"{job_id}/chunks/{item['index']:05d}.wav"
-    return Chunk(item["index"], key, _pieces(item["pieces"]), item["last_round"])
+    return Chunk(item["index"], chunk_key(job_id, item["index"]), _pieces(item["pieces"]), item["last_round"])
 
 
 def _pieces(spans: list[list[float]]) -> tuple[Piece, ...]:

@@ -187,7 +187,10 @@ def test_chunks_of_a_talk_fill_the_slots_evenly(cutting: Cutting, make_wav: Make
     result = cutting.window(make_wav("a.wav", np.concatenate([reading] * 9)), slots=2)
     lengths = [sum(length for _, length in chunk["pieces"]) for chunk in result["chunks"]]
     assert [chunk["last_round"] for chunk in result["chunks"]] == [False] * 2 + [True] * 4  # halves
-    assert lengths == pytest.approx([lengths[0]] * 2 + [lengths[0] / 2] * 4, rel=0.25)
+    whole, halves = lengths[:2], lengths[2:]
+    assert max(whole) < 1.25 * min(whole)
+    assert max(halves) < 1.4 * min(halves)  # a sentence is a larger part of them
+    assert sum(halves) == pytest.approx(sum(whole), rel=0.15)
 
 
 def test_an_hour_of_digital_silence_is_quick_and_gives_no_chunk(cutting: Cutting, make_wav: Make) -> None:
