@@ -23,7 +23,7 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 
 from v2t.client.failures import BriefFailures
 from v2t.domain.errors import (
@@ -92,6 +92,8 @@ async def open_temporal(
             runtime=_runtime(metrics_address),
             connect_timeout=timedelta(seconds=_CONNECT_SECONDS),
             data_converter=_CONVERTER,
+            # References travel, a few hundred bytes at a time: to compress them takes both sides more than it saves.
+            grpc_compression=GrpcCompression.NONE,
         )
     except RuntimeError as error:
         raise _refused(address, str(error), tls) from error

@@ -1,10 +1,9 @@
 """What travels between client, workflow and activities: frozen facts and references, never audio or text.
 
 Everything here crosses the Temporal wire, so fields are str, int, float, bool, tuple, StrEnum
-or another dataclass of this module, and new fields need a default.
+or another dataclass of this module, and new fields need a default. Their types are types, not strings: those the SDK
+would evaluate again for every payload.
 """
-
-from __future__ import annotations
 
 import base64
 import hashlib
@@ -187,6 +186,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscribeResult:
+    """How a job ended well: a reference to the transcript and a short summary."""
+
+    job_id: str
+    transcript_key: str
+    language: str
+    duration_seconds: float
+    words: int
+    provider: str
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A window cut into chunks.
 
@@ -274,20 +287,6 @@ class FailureRequest:
     error_code: str
     error_message: str
     started_at: float  # Unix time
-
-
-@dataclass(frozen=True, slots=True)
-class TranscribeResult:
-    """How a job ended well: a reference to the transcript and a short summary."""
-
-    job_id: str
-    transcript_key: str
-    language: str
-    duration_seconds: float
-    words: int
-    provider: str
-    model: str
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

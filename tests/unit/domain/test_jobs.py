@@ -55,6 +55,11 @@ async def test_everything_crosses_the_temporal_wire_unchanged(kind: type[Any]) -
     assert await converter.decode(await converter.encode([value]), [kind]) == [value]
 
 
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_the_types_on_the_wire_are_no_strings_that_every_payload_would_evaluate(kind: type[Any]) -> None:
+    assert [field.name for field in dataclasses.fields(kind) if isinstance(field.type, str)] == []
+
+
 def test_a_job_id_never_changes_between_releases() -> None:
     assert REQUEST.job_id == "t-slp247zdff5eva3h6bi6qetwoy"
     german = replace(REQUEST, options=TranscribeOptions(language="de", prompt="Über v2t"))
