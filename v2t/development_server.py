@@ -63,9 +63,6 @@ def server_command(namespace: str, database: Path, port: int, ui_port: int) -> l
         # In WAL with NORMAL a power cut may lose the last moments, never the database, and it is
         # several times as fast as the default.
         *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
-        # After 16 MB instead of 4 the log goes into the database: pages that change all the time are written there
-        # less often, which saves a twentieth of the server's time.
-        *("--sqlite-pragma", "wal_autocheckpoint=4000"),
         *("--log-level", "error"),
     ]
 

@@ -30,12 +30,6 @@ def test_users_take_turns_in_queues_of_one_part() -> None:
     } <= set(settings)
 
 
-def test_its_database_survives_a_power_cut_and_is_not_written_twice_for_every_step() -> None:
-    command = server_command("v2t", Path("/d/temporal.db"), 7233, 0)
-    pragmas = set(options(command, "--sqlite-pragma"))
-    assert pragmas == {"journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000"}
-
-
 def test_it_listens_on_loopback_only() -> None:
     command = server_command("v2t", Path("/d/temporal.db"), 7233, 8233)
     assert options(command, "--ip") == ["127.0.0.1"]
